@@ -1,0 +1,6 @@
+//! Ringwall: an AI and MCP edge gateway.
+//!
+//! `src/README.md` is the map; `gateway/way.rs` is the first file to read.
+
+pub mod base;
+pub mod config;

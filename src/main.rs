@@ -1,0 +1,2 @@
+//! Ringwall.
+fn main() {}

@@ -9,6 +9,7 @@ pub mod hit;
 pub mod ids;
 pub mod json;
 pub mod map;
+pub mod mask;
 pub mod numbers;
 pub mod random;
 pub mod secret;

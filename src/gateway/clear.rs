@@ -1,0 +1,131 @@
+//! Gate *Cleared*: hands text to the guard, both ways, and notes what it saw.
+
+use crate::base::hit::Direction;
+use crate::base::mask::{Stopped, StreamKey, StreamMask};
+use crate::base::splice::Splices;
+use crate::base::text::{Channel, Place, Text};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::shard::Deployed;
+use crate::guard::inspect::{Blocked, Cleared};
+use crate::guard::stream::{StreamForm, StreamMasker};
+use std::rc::Rc;
+
+/// Inspects what is asked.
+pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Cleared, Refusal> {
+    inspect(exchange, raw, text, Direction::Request).map_err(Refusal::Guard)
+}
+
+/// Inspects what was answered, where it is held whole; gives the masks.
+pub fn answer(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Splices, Refusal> {
+    inspect(exchange, raw, text, Direction::Response)
+        .map(Cleared::into_splices)
+        .map_err(Refusal::GuardAnswer)
+}
+
+fn inspect(
+    exchange: &mut Exchange,
+    raw: &[u8],
+    text: &Text,
+    direction: Direction,
+) -> Result<Cleared, Blocked> {
+    let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, direction);
+    let (hits, coverage) = match &found {
+        Ok(cleared) => (cleared.hits(), cleared.coverage()),
+        Err(blocked) => (&*blocked.hits, &*blocked.coverage),
+    };
+    exchange.hits.extend_from_slice(hits);
+    for &(channel, bytes) in coverage {
+        cover(&mut exchange.coverage, direction, channel, bytes);
+    }
+    found
+}
+
+/// The maskers of one streamed answer, one for each run of text.
+#[derive(Debug)]
+pub struct StreamGuard {
+    deployed: Rc<Deployed>,
+    runs: Vec<(StreamKey, StreamMasker)>,
+    blocked: Option<Blocked>,
+}
+
+impl StreamGuard {
+    /// For an answer of an exchange that is served by `deployed`.
+    pub fn new(deployed: &Rc<Deployed>) -> Self {
+        Self { deployed: Rc::clone(deployed), runs: Vec::new(), blocked: None }
+    }
+
+    /// Why the stream was stopped, if it was.
+    pub fn blocked(&mut self) -> Option<Blocked> {
+        self.blocked.take()
+    }
+
+    /// Notes on the exchange what was seen and found.
+    pub fn report(&mut self, exchange: &mut Exchange) {
+        for (key, run) in &mut self.runs {
+            exchange.hits.append(&mut run.take_hits());
+            let bytes = run.seen_bytes();
+            cover(&mut exchange.coverage, Direction::Response, key.channel, bytes);
+        }
+        self.runs.clear();
+    }
+
+    fn with(
+        &mut self,
+        key: StreamKey,
+        act: impl FnOnce(&mut StreamMasker, &Deployed) -> Result<(), Blocked>,
+    ) -> Result<(), Stopped> {
+        let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            self.runs.push((key, masker(key)));
+            self.runs.len() - 1
+        });
+        let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };
+        act(run, &self.deployed).map_err(|blocked| {
+            let rule = std::sync::Arc::clone(&blocked.rule);
+            self.blocked = Some(blocked);
+            Stopped { rule }
+        })
+    }
+}
+
+impl StreamMask for StreamGuard {
+    fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
+        self.with(key, |run, deployed| run.push(&mut deployed.matcher.borrow_mut(), text, out))
+    }
+
+    fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
+        self.with(key, |run, deployed| run.finish(&mut deployed.matcher.borrow_mut(), out))
+    }
+}
+
+fn masker(key: StreamKey) -> StreamMasker {
+    let choice = u16::try_from(key.choice).unwrap_or(u16::MAX);
+    let tool = key.tool.map_or(0, |tool| u16::try_from(tool).unwrap_or(u16::MAX));
+    let (form, path) = match key.channel {
+        Channel::ToolArguments => {
+            (StreamForm::Json, "choices[#].delta.tool_calls[#].function.arguments")
+        }
+        Channel::Reasoning => (StreamForm::Text, "choices[#].delta.reasoning_content"),
+        Channel::Refusal => (StreamForm::Text, "choices[#].delta.refusal"),
+        Channel::Assistant
+        | Channel::Document
+        | Channel::System
+        | Channel::ToolDefinition
+        | Channel::ToolResult
+        | Channel::User => (StreamForm::Text, "choices[#].delta.content"),
+    };
+    StreamMasker::new(form, key.channel, Place { path, indexes: [choice, tool] })
+}
+
+fn cover(
+    coverage: &mut Vec<(Direction, Channel, u64)>,
+    direction: Direction,
+    channel: Channel,
+    bytes: u64,
+) {
+    let known = coverage.iter_mut().find(|(way, known, _)| *way == direction && *known == channel);
+    match known {
+        Some((_, _, seen)) => *seen = seen.saturating_add(bytes),
+        None => coverage.push((direction, channel, bytes)),
+    }
+}

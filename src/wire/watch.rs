@@ -178,11 +178,6 @@ impl Seat {
         self.watch.now()
     }
 
-    /// The watch that this is a place of.
-    pub(crate) fn watch(&self) -> &Watch {
-        &self.watch
-    }
-
     /// Runs an operation until it is done, its deadline passes, or the worker stops. What is done
     /// counts, even when the deadline passed at the same time.
     pub(crate) async fn guard<T>(

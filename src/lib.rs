@@ -4,3 +4,5 @@
 
 pub mod base;
 pub mod config;
+pub mod http;
+pub mod wire;

@@ -4,3 +4,6 @@
 
 pub mod base;
 pub mod config;
+pub mod identity;
+pub mod mcp;
+pub mod policy;

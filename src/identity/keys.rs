@@ -318,7 +318,7 @@ mod tests {
             api_key in any::<Vec<u8>>(),
         ) {
             let found = table(true).identify(authorization.as_deref(), Some(&api_key), Wall(1));
-            assert!(found.is_err());
+            found.unwrap_err();
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::base::splice::Splices;
 use crate::base::text::{Channel, Place, Text, Trust};
 use crate::mcp::walk::{Part, Shape, Walk};
 
+/// Whether the caller may see the tool of that name.
+pub type MaySee<'a> = dyn FnMut(&str) -> bool + 'a;
+
 /// Every text of a server's message, or of each message of a batch.
 pub fn read(json: &Json) -> Text {
     let mut walk = Walk::new(Trust::Upstream);
@@ -22,7 +25,7 @@ pub fn read(json: &Json) -> Text {
 pub fn hide_tools(
     raw: &[u8],
     json: &Json,
-    may_see: &mut dyn FnMut(&str) -> bool,
+    may_see: &mut MaySee<'_>,
     splices: &mut Splices,
 ) -> usize {
     let mut hidden = 0;
@@ -37,12 +40,7 @@ pub fn hide_tools(
 
 /// An item goes with the comma before it once another item stays before it, else with the comma
 /// after it: so whatever is hidden, what stays has commas between and none at either end.
-fn hide_in(
-    raw: &[u8],
-    tools: Value<'_>,
-    may_see: &mut dyn FnMut(&str) -> bool,
-    splices: &mut Splices,
-) -> usize {
+fn hide_in(raw: &[u8], tools: Value<'_>, may_see: &mut MaySee<'_>, splices: &mut Splices) -> usize {
     let mut items = tools.items().peekable();
     let mut hidden = 0;
     let mut kept_before = false;
@@ -106,6 +104,7 @@ fn result_text(walk: &mut Walk, result: Value<'_>) {
     }
     for (key, value) in result.members() {
         match key.as_str() {
+            Some("isError") if value.as_bool().is_some() => {}
             Some("protocolVersion" | "nextCursor") if value.as_str().is_some() => {}
             Some("content") => each(walk, value, said("result.content[#]", Shape::Protocol)),
             Some("structuredContent") => {
@@ -184,8 +183,10 @@ mod tests {
     use super::{hide_tools, read};
     use crate::base::json::Reader;
     use crate::base::splice::Splices;
-    use crate::base::text::{Channel, Text, Trust};
+    use crate::base::text::{Text, Trust};
+    use crate::mcp::walk::tests::{any_json, assert_in_place};
     use proptest::prelude::{any, prop, proptest};
+    use serde_json::json;
 
     fn text(raw: &str) -> Text {
         read(&Reader::default().read(raw.as_bytes()).unwrap())
@@ -196,7 +197,7 @@ mod tests {
         let text = text(raw);
         let line = |segment: &crate::base::text::Segment| {
             assert_eq!(segment.trust, Trust::Upstream);
-            let said = &text.joined()[segment.at.clone()];
+            let said = text.joined().get(segment.at.clone()).unwrap();
             format!("{} {}: {said}", segment.channel.name(), segment.place)
         };
         text.segments().iter().map(line).collect()
@@ -380,6 +381,25 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_json_is_read_and_every_segment_lies_where_it_says(
+            value in any_json(),
+            frame in 0_usize..5,
+        ) {
+            let raw = match frame {
+                0 => value,
+                1 => json!({"id": value, "params": value, "result": value, "error": value}),
+                2 => json!([{"result": {"content": value, "tools": value, "contents": value}}]),
+                3 => json!({"result": {"structuredContent": value, "_meta": value}}),
+                _ => json!({"method": "x", "params": {"messages": value, "data": value}}),
+            };
+            let raw = raw.to_string();
+            assert_in_place(&text(&raw), &raw);
+            let (count, left) = hidden(&raw, &["name", "text"]);
+            serde_json::from_str::<serde_json::Value>(&left).unwrap();
+            assert!(count > 0 || left == raw);
+        }
+
+        #[test]
         fn exactly_the_visible_tools_stay_and_no_other_byte_changes(
             visible in prop::collection::vec(any::<bool>(), 0..12),
             blanks in prop::collection::vec(prop::sample::select(vec!["", " ", "\n\t"]), 26),
@@ -388,12 +408,12 @@ mod tests {
             let tool = |order: usize| {
                 format!(r#"{{"name":"{}","x":[1,"}},{{"]}}"#, name(order))
             };
-            let mut raw = format!("{{ \"result\" :{{\"tools\":[{}", blanks[0]);
-            for order in 0..visible.len() {
-                let comma = if order > 0 { "," } else { "" };
-                raw += &format!("{comma}{}{}{}", blanks[order * 2], tool(order), blanks[order * 2 + 1]);
-            }
-            raw += "],\"é\" : 1}} ";
+            let padded = |order: usize| {
+                format!("{}{}{}", blanks[order * 2], tool(order), blanks[order * 2 + 1])
+            };
+            let items: Vec<String> = (0..visible.len()).map(padded).collect();
+            let (first, items) = (blanks[25], items.join(","));
+            let raw = format!("{{ \"result\" :{{\"tools\":[{first}{items}],\"é\" : 1}}}} ");
             let seen: Vec<String> =
                 (0..visible.len()).filter(|order| visible[*order]).map(name).collect();
             let seen: Vec<&str> = seen.iter().map(String::as_str).collect();

@@ -38,6 +38,8 @@ pub enum TransportFault {
     AcceptEvents,
     /// A `POST` whose client does not accept both JSON and an event stream: 406.
     AcceptBoth,
+    /// A browser sent it from a page that is not on this machine: 403.
+    Origin,
     /// An `MCP-Protocol-Version` that nobody here knows: 400.
     Revision,
 }
@@ -53,6 +55,23 @@ pub fn check_post(accept: Option<&str>) -> Result<(), TransportFault> {
 pub fn check_get(accept: Option<&str>) -> Result<(), TransportFault> {
     let events = accept.is_none_or(|value| accepts(value, EVENTS));
     events.then_some(()).ok_or(TransportFault::AcceptEvents)
+}
+
+/// Whether the page that a browser sends a message from may do so ("Security Warning": servers must
+/// look, since a page can make its own name lead here by DNS rebinding). Clients that are no
+/// browsers send no `origin`; pages are let in from this machine only.
+pub fn check_origin(origin: Option<&str>) -> Result<(), TransportFault> {
+    origin.is_none_or(is_local_page).then_some(()).ok_or(TransportFault::Origin)
+}
+
+fn is_local_page(origin: &str) -> bool {
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        let hosts = ["localhost", "127.0.0.1", "[::1]"];
+        let port = hosts.into_iter().find_map(|host| rest.strip_prefix(host));
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    })
 }
 
 /// The legacy revision that a request's `MCP-Protocol-Version` names.
@@ -124,6 +143,7 @@ impl TransportFault {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::AcceptBoth | Self::AcceptEvents => StatusCode::NOT_ACCEPTABLE,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Revision => StatusCode::BAD_REQUEST,
         }
     }
@@ -132,6 +152,7 @@ impl TransportFault {
     pub const fn code(self) -> &'static str {
         match self {
             Self::AcceptBoth | Self::AcceptEvents => "mcp_not_acceptable",
+            Self::Origin => "mcp_foreign_origin",
             Self::Revision => "mcp_unknown_revision",
         }
     }
@@ -142,6 +163,7 @@ impl fmt::Display for TransportFault {
         out.write_str(match self {
             Self::AcceptEvents => "accept must take text/event-stream",
             Self::AcceptBoth => "accept must take both application/json and text/event-stream",
+            Self::Origin => "pages of other machines may not send messages here",
             Self::Revision => {
                 "mcp-protocol-version must be 2024-11-05, 2025-03-26, 2025-06-18 or 2025-11-25"
             }
@@ -153,7 +175,9 @@ impl std::error::Error for TransportFault {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Era, TransportFault, check_get, check_post, era, legacy_only_answer, revision};
+    use super::{
+        Era, TransportFault, check_get, check_origin, check_post, era, legacy_only_answer, revision,
+    };
     use crate::base::json::Reader;
     use proptest::prelude::{any, proptest};
 
@@ -182,6 +206,27 @@ mod tests {
         }
         assert_eq!(check_get(Some("text/event-stream")), Ok(()));
         assert_eq!(check_get(Some("application/json")), Err(TransportFault::AcceptEvents));
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_may_send_messages() {
+        let good =
+            ["http://localhost", "https://localhost:6274", "http://[::1]:1", "http://127.0.0.1:80"];
+        for origin in good {
+            assert_eq!(check_origin(Some(origin)), Ok(()), "{origin}");
+        }
+        assert_eq!(check_origin(None), Ok(()));
+        for origin in [
+            "",
+            "null",
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://localhost:80.evil.example",
+            "http://127.0.0.1.evil.example",
+            "file://localhost",
+        ] {
+            assert_eq!(check_origin(Some(origin)), Err(TransportFault::Origin), "{origin}");
+        }
     }
 
     #[test]
@@ -225,7 +270,7 @@ mod tests {
         fn any_header_gets_an_answer(text in any::<String>()) {
             let (post, get) = (check_post(Some(&text)), check_get(Some(&text)));
             assert!(get.is_ok() || post.is_err(), "who takes both takes events");
-            assert!(revision(Some(&format!("{text}!"))).is_err());
+            revision(Some(&format!("{text}!"))).unwrap_err();
         }
     }
 }

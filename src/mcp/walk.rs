@@ -69,11 +69,10 @@ impl Walk {
 
     fn object(&mut self, object: Value<'_>, part: Part) {
         let free = part.shape == Shape::Free;
-        let binary = !free && holds_binary(object);
         for (key, value) in object.members() {
             self.key(key, part);
             match key.as_str() {
-                Some("data" | "blob") if binary && is_base64(value) => {}
+                Some("data" | "blob") if !free && holds_binary(object) && is_base64(value) => {}
                 Some("size") if !free && value.is_number() => {}
                 Some("resource") if !free => {
                     let channel = document_of(part.channel);
@@ -97,12 +96,23 @@ impl Walk {
     }
 
     fn number(&mut self, value: Value<'_>, digits: &str, part: Part) {
-        let long = digits.bytes().filter(u8::is_ascii_digit).count() >= NUMBER_DIGITS_MIN;
-        if long && part.shape != Shape::Definition {
+        if is_long(digits) && part.shape != Shape::Definition {
             let source = Source { raw: value.span(), form: Form::Number };
             self.text.push(digits, source, part.channel, self.trust, part.place);
         }
     }
+}
+
+/// A fraction names nobody, so only the digits before the point count; but with an exponent the
+/// point may stand anywhere.
+fn is_long(number: &str) -> bool {
+    let exact = number.split(['e', 'E']).next().unwrap_or_default();
+    let counted = if exact.len() == number.len() {
+        exact.split('.').next().unwrap_or_default()
+    } else {
+        exact
+    };
+    counted.bytes().filter(u8::is_ascii_digit).count() >= NUMBER_DIGITS_MIN
 }
 
 /// What a tool embeds is a document; in any other channel it stays what it is.
@@ -196,4 +206,137 @@ fn is_protocol_key(text: &str) -> bool {
             | "uri"
             | "version"
     )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Part, Shape, Walk, is_long};
+    use crate::base::json::Reader;
+    use crate::base::text::{Channel, Form, Place, Text, Trust};
+    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
+    use serde_json::{Value, json};
+
+    /// What the protocol says, so that random documents meet it.
+    const WORDS: [&str; 24] = [
+        "2.0",
+        "_meta",
+        "arguments",
+        "blob",
+        "code",
+        "content",
+        "data",
+        "error",
+        "id",
+        "image",
+        "jsonrpc",
+        "message",
+        "method",
+        "name",
+        "nextCursor",
+        "params",
+        "progressToken",
+        "resource",
+        "result",
+        "size",
+        "text",
+        "tools",
+        "tools/call",
+        "type",
+    ];
+
+    /// JSON of any shape, with the words of the protocol in it.
+    pub(crate) fn any_json() -> impl Strategy<Value = Value> {
+        let words = || prop::sample::select(WORDS.to_vec());
+        let leaf = prop_oneof![
+            words().prop_map(|word| json!(word)),
+            any::<String>().prop_map(|text| json!(text)),
+            any::<i64>().prop_map(|number| json!(number)),
+            any::<f64>().prop_map(|number| json!(number)),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(4, 32, 6, move |inner| {
+            let key = prop_oneof![words().prop_map(str::to_owned), any::<String>()];
+            let members = prop::collection::vec((key, inner.clone()), 0..6);
+            prop_oneof![
+                prop::collection::vec(inner, 0..6).prop_map(Value::Array),
+                members.prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// Every segment must stand in the raw text where it says, in the form that it says.
+    pub(crate) fn assert_in_place(text: &Text, raw: &str) {
+        for segment in text.segments() {
+            let decoded = text.joined().get(segment.at.clone()).unwrap();
+            let written = raw.get(segment.source.raw.clone()).unwrap();
+            if segment.source.form == Form::EscapedString {
+                let unescaped: String = serde_json::from_str(&format!("\"{written}\"")).unwrap();
+                assert_eq!(unescaped, decoded);
+            } else {
+                assert_eq!(written, decoded);
+            }
+        }
+    }
+
+    fn walked(raw: &str, shape: Shape) -> Text {
+        let json = Reader::default().read(raw.as_bytes()).unwrap();
+        let mut walk = Walk::new(Trust::Caller);
+        let place = Place { path: "x", indexes: [0; 2] };
+        walk.value(json.root(), Part { channel: Channel::User, place, shape });
+        walk.text
+    }
+
+    fn strings(value: &Value, out: &mut Vec<String>) {
+        match value {
+            Value::String(text) => out.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| strings(item, out)),
+            Value::Object(members) => members.iter().for_each(|(key, value)| {
+                out.push(key.clone());
+                strings(value, out);
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    #[test]
+    fn numbers_count_by_the_digits_that_could_name_somebody() {
+        for long in ["12345678", "-12345678", "12345678.5", "4.111111111111111e15", "1.2345678E7"] {
+            assert!(is_long(long), "{long}");
+        }
+        for short in ["1234567", "0.30000000000000004", "-1234567.12345678", "1e300", "1.5E-10"] {
+            assert!(!is_long(short), "{short}");
+        }
+    }
+
+    #[test]
+    fn base64_is_left_out_only_where_the_protocol_puts_it() {
+        let image = r#"{"type":"image","data":"QUJD"}"#;
+        assert_eq!(walked(image, Shape::Protocol).joined(), "");
+        assert_eq!(walked(image, Shape::Free).joined(), "type\0image\0data\0QUJD");
+        let sentence = r#"{"type":"image","data":"not base64"}"#;
+        assert_eq!(walked(sentence, Shape::Protocol).joined(), "not base64");
+        let other = r#"{"type":"text","data":"QUJD"}"#;
+        assert_eq!(walked(other, Shape::Protocol).joined(), "QUJD");
+    }
+
+    proptest! {
+        #[test]
+        fn every_segment_of_any_document_lies_where_it_says(value in any_json()) {
+            let raw = value.to_string();
+            for shape in [Shape::Definition, Shape::Free, Shape::Protocol] {
+                assert_in_place(&walked(&raw, shape), &raw);
+            }
+        }
+
+        #[test]
+        fn of_free_data_every_string_and_key_is_text(value in any_json()) {
+            let mut expected = Vec::new();
+            strings(&value, &mut expected);
+            expected.retain(|text| !text.is_empty());
+            let text = walked(&value.to_string(), Shape::Free);
+            let strings = text.segments().iter().filter(|one| one.source.form != Form::Number);
+            let found = strings.map(|one| text.joined().get(one.at.clone()).unwrap().to_owned());
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
+    }
 }

@@ -78,6 +78,9 @@ struct Side<T> {
     what: T,
 }
 
+/// The rule that allows, or the one that forbids, or none.
+type Decision<'a> = Result<&'a Arc<str>, Option<Arc<str>>>;
+
 /// Whom a rule means. An empty list means everyone.
 #[derive(Debug)]
 struct Who {
@@ -199,7 +202,7 @@ impl<T> Sides<T> {
         &self,
         allows: impl Fn(&Side<T>) -> bool,
         denies: impl Fn(&Side<T>) -> bool,
-    ) -> Result<&Arc<str>, Option<Arc<str>>> {
+    ) -> Decision<'_> {
         if let Some(side) = self.deny.iter().find(|side| denies(side)) {
             return Err(Some(Arc::clone(&side.name)));
         }

@@ -10,7 +10,7 @@ use crate::base::hit::{Direction, Hit};
 use crate::base::ids::{RequestId, TraceContext};
 use crate::base::text::Channel;
 use crate::base::usage::Usage;
-use crate::gateway::finish;
+use crate::gateway::finish::{self, Outcome};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
@@ -63,6 +63,8 @@ pub struct Exchange {
     pub status: Option<StatusCode>,
     /// Why it ended without (or within) its answer.
     pub refusal: Option<Refusal>,
+    /// How long the refusing gate took, in nanoseconds.
+    pub refused_nanos: u64,
     /// Whether the request's body was read, or tried to.
     pub body_read: bool,
     /// Whether the client's connection must close after it.
@@ -149,6 +151,7 @@ impl Exchange {
             bytes_out: 0,
             status: None,
             refusal: None,
+            refused_nanos: 0,
             body_read: false,
             close: true,
             began: now,
@@ -183,7 +186,7 @@ impl Exchange {
     }
 
     /// Settles the exchange: its record is written and its counts are made, once.
-    pub fn settle(&mut self, outcome: finish::Outcome) {
+    pub fn settle(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
@@ -195,7 +198,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(finish::Outcome::Panicked);
+            self.settle(Outcome::Panicked);
         }
     }
 }

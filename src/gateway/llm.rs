@@ -16,7 +16,8 @@ use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
 use crate::llm::chat::ChatRequest;
 use crate::llm::stream::{ChatStream, Flow};
-use crate::llm::{answer, error};
+use crate::llm::answer;
+use crate::llm::error::{self, ErrorKind};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
@@ -169,7 +170,8 @@ impl Dialect for ChatDialect {
 
     fn opaque(&mut self, _exchange: &Exchange, status: StatusCode) -> Vec<u8> {
         let message = format!("The upstream `{}` answered {}.", self.target, status.as_u16());
-        error::body(status, &message, "upstream_error", None)
+        let kind = ErrorKind::of_status(status.as_u16());
+        error::body(kind, &message, "upstream_error", None)
     }
 
     fn report(&mut self, exchange: &mut Exchange) {

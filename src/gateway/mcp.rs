@@ -191,6 +191,7 @@ impl Dialect for McpDialect {
         let nonce = exchange.shard.random.borrow_mut().bytes();
         let nonce = nonce.map_err(|_none| Refusal::NoRandom)?;
         let token = exchange.deployed.plan.seal.seal(&claims, nonce);
+        let token = token.map_err(|_unfit| reply.refuse(UpstreamFaultKind::Unreadable))?;
         Ok(vec![("mcp-session-id", token)])
     }
 

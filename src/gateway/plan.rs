@@ -109,7 +109,7 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
         .collect();
     Arc::new(match before {
         Some(plan) => Ledger::succeed(&plan.ledger, &limits),
-        None => Ledger::new(&limits),
+        None => Ledger::named(&limits),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::limits::shard::{Exceeded, LimitKind};
 use crate::llm::chat::ChatFault;
 use crate::mcp::message::McpFault;
 use crate::mcp::session::SessionFault;
+use crate::mcp::transport::TransportFault;
 use crate::policy::rules::{Denied, DeniedWhat};
 use http::StatusCode;
 use std::sync::Arc;
@@ -86,8 +87,6 @@ pub enum Refusal {
     Json(JsonError),
     /// Not an MCP message.
     Mcp(McpFault),
-    /// The client must take JSON and event streams.
-    McpAccept,
     /// The client opened in the modern era; it falls back on this.
     McpEra,
     /// The configuration promises randomness that the system does not give.
@@ -100,6 +99,8 @@ pub enum Refusal {
     Session(SessionFault),
     /// The process ends.
     Stopped,
+    /// Not as MCP's transport asks.
+    Transport(TransportFault),
     /// No upstream gave an answer that could be passed on.
     Upstream(UpstreamFault),
 }
@@ -144,10 +145,10 @@ impl Refusal {
             | Self::Chat(_)
             | Self::Json(_)
             | Self::Mcp(_)
-            | Self::McpAccept
             | Self::McpEra
             | Self::NoServer
-            | Self::Session(_) => Gate::Ask,
+            | Self::Session(_)
+            | Self::Transport(_) => Gate::Ask,
             Self::Denied(_) => Gate::Permit,
             Self::Exceeded(_) => Gate::Lease,
             Self::Guard(_) => Gate::Cleared,
@@ -176,7 +177,13 @@ impl Refusal {
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Head(fault) => fault.status(),
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
-            Self::McpAccept => StatusCode::NOT_ACCEPTABLE,
+            Self::Transport(fault) => match fault {
+                TransportFault::AcceptBoth | TransportFault::AcceptEvents => {
+                    StatusCode::NOT_ACCEPTABLE
+                }
+                TransportFault::Origin => StatusCode::FORBIDDEN,
+                TransportFault::Revision => StatusCode::BAD_REQUEST,
+            },
             Self::NoServer | Self::Route(RouteFault::NotFound) | Self::Session(_) => {
                 StatusCode::NOT_FOUND
             }
@@ -212,7 +219,11 @@ impl Refusal {
             Self::Identity(fault) => identity_code(fault),
             Self::Json(_) => "invalid_json",
             Self::Mcp(_) => "invalid_message",
-            Self::McpAccept => "not_acceptable",
+            Self::Transport(fault) => match fault {
+                TransportFault::AcceptBoth | TransportFault::AcceptEvents => "not_acceptable",
+                TransportFault::Origin => "origin_not_allowed",
+                TransportFault::Revision => "unsupported_protocol_version",
+            },
             Self::McpEra => "unsupported_protocol_version",
             Self::NoRandom => "internal_error",
             Self::NoServer => "unknown_server",
@@ -273,9 +284,7 @@ impl Refusal {
             Self::Identity(fault) => fault.to_string(),
             Self::Json(error) => format!("Not readable: {error}. Send one valid JSON value."),
             Self::Mcp(fault) => fault.to_string(),
-            Self::McpAccept => "Not acceptable: the client must accept `application/json` and \
-                `text/event-stream`."
-                .into(),
+            Self::Transport(fault) => fault.to_string(),
             Self::McpEra => "This endpoint speaks MCP revisions up to 2025-11-25: open with \
                 `initialize`."
                 .into(),

@@ -11,7 +11,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Leg, RouteFault};
 use crate::http::head::BodyLength;
-use crate::llm::error as openai;
+use crate::llm::error::{self, ErrorKind};
 use crate::mcp::{error as mcp, transport};
 use http::StatusCode;
 
@@ -27,7 +27,7 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
     let (status, body) = match (&exchange.leg, refusal) {
         (Some(Leg::Mcp(_)), Refusal::McpEra) => {
             let id = mcp_id(exchange.ask.as_ref());
-            transport::legacy_only_answer(id)
+            transport::legacy_only_answer(id, &exchange.id.to_string())
         }
         (Some(Leg::Mcp(_)), _) if is_tool_result(exchange.ask.as_ref(), refusal) => {
             (StatusCode::OK, json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
@@ -38,7 +38,8 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         (Some(Leg::Chat | Leg::Models) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param.as_deref() } else { None };
             let status = refusal.status();
-            (status, openai::body(status, &refusal.message(), refusal.code(), param))
+            let kind = ErrorKind::of_status(status.as_u16());
+            (status, error::body(kind, &refusal.message(), refusal.code(), param))
         }
     };
     let ours = fields(refusal);

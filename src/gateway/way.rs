@@ -15,7 +15,7 @@ use crate::gateway::answer;
 use crate::gateway::clear;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::finish::Outcome;
+use crate::gateway::finish::{self, Outcome};
 use crate::gateway::llm::{self, Chat};
 use crate::gateway::mcp::{self, Call};
 use crate::gateway::refusal::{Gate, Refusal};
@@ -31,7 +31,7 @@ use crate::llm::chat::{self, ChatRequest};
 use crate::llm::models;
 use crate::mcp::message::{self, MessageKind};
 use crate::mcp::session::Claims;
-use crate::mcp::transport;
+use crate::mcp::transport::{self, Era, TransportFault};
 use crate::policy::rules::Permit;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -137,11 +137,8 @@ async fn ask(
 ) -> Result<Asked, Refusal> {
     let plan = &exchange.deployed.plan;
     let (most, limit) = (plan.config.bounds.body_bytes, plan.config.deadlines.body);
-    if matches!(leg, Leg::Mcp(_))
-        && head.method == Method::POST
-        && !transport::accepts_both(head.fields.text("accept"))
-    {
-        return Err(Refusal::McpAccept);
+    if matches!(leg, Leg::Mcp(_)) {
+        check_transport(head).map_err(Refusal::Transport)?;
     }
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
@@ -163,6 +160,16 @@ async fn ask(
     Ok(Asked { raw, form })
 }
 
+/// What the Streamable HTTP transport asks of a head, before a body is read.
+fn check_transport(head: &RequestHead) -> Result<(), TransportFault> {
+    transport::check_origin(head.fields.text("origin"))?;
+    match head.method {
+        Method::GET => transport::check_get(head.fields.text("accept")),
+        Method::POST => transport::check_post(head.fields.text("accept")),
+        _ => Ok(()),
+    }
+}
+
 fn ask_mcp(
     exchange: &mut Exchange,
     head: &RequestHead,
@@ -178,8 +185,8 @@ fn ask_mcp(
             exchange.ask = Some(Ask::Mcp(ask.clone()));
             let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
             let said = message::read(raw, &json).map_err(Refusal::Mcp)?;
-            let is_modern =
-                transport::is_modern(head.fields.text("mcp-protocol-version"), &json);
+            let revision = head.fields.text("mcp-protocol-version");
+            let era = transport::era(revision, &json);
             for one in said {
                 if one.kind == MessageKind::Request {
                     ask.id = one.id;
@@ -189,9 +196,10 @@ fn ask_mcp(
                 text = one.text;
             }
             exchange.ask = Some(Ask::Mcp(ask.clone()));
-            if is_modern {
+            if era == Era::Modern {
                 return Err(Refusal::McpEra);
             }
+            transport::revision(revision).map_err(Refusal::Transport)?;
         }
     }
     exchange.ask = Some(Ask::Mcp(ask.clone()));
@@ -252,7 +260,8 @@ async fn conclude(
         exchange.settle(Outcome::Answered);
         return after(&exchange);
     };
-    let outcome = Outcome::of(&refusal);
+    exchange.refused_nanos = exchange.lap();
+    let outcome = finish::outcome(&refusal, exchange.is_answering());
     let nobody_reads = matches!(refusal, Refusal::ClientGone);
     if !nobody_reads && !exchange.is_answering() {
         drain(&mut exchange, client, head).await;

@@ -39,7 +39,7 @@ pub fn error(
     out
 }
 
-/// The result of a tool that failed: what the model is told, and in `_meta` the reason for programs.
+/// The result of a tool that failed: words for the model, and in `_meta` the reason for programs.
 pub fn tool_error(id: &str, text: &str, data_code: &str, request_id: &str) -> Vec<u8> {
     let mut out = begin(Some(id), text.len());
     member(&mut out, ",\"result\":{\"content\":[{\"type\":\"text\",\"text\":", text);

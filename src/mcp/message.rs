@@ -429,7 +429,8 @@ mod tests {
     #[test]
     fn plumbing_is_no_text_where_it_is_plumbing() {
         let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{
-            "protocolVersion":"2025-11-25","capabilities":{"roots":{}},"clientInfo":{"name":"c"}}}"#;
+            "protocolVersion":"2025-11-25","capabilities":{"roots":{}},
+            "clientInfo":{"name":"c"}}}"#;
         assert_eq!(texts(initialize), [""]);
         let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"MTIz"}}"#;
         assert_eq!(texts(list), [""]);

@@ -99,8 +99,8 @@ struct Reach {
 
 impl Policy {
     /// Sorts the rules. An allowing rule gives what its lists name: models by `models`, servers by
-    /// `servers`, `tools` narrowing the latter. A denying rule that names tools but no servers means
-    /// them on every server, and one that names nothing at all means everything.
+    /// `servers`, `tools` narrowing the latter. A denying rule that names tools but no servers
+    /// means them on every server, and one that names nothing at all means everything.
     pub fn new(rules: &[Rule]) -> Self {
         let mut policy = Self {
             models: Sides { allow: Vec::new(), deny: Vec::new() },

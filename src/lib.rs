@@ -2,5 +2,8 @@
 //!
 //! `src/README.md` is the map; `gateway/way.rs` is the first file to read.
 
+pub mod audit;
 pub mod base;
 pub mod config;
+pub mod limits;
+pub mod telemetry;

@@ -8,7 +8,7 @@ use crate::coordinator::archive;
 use crate::coordinator::deploy::Deploy;
 use crate::gateway::mail::{Batch, Mailbox, Note, Order};
 use crate::gateway::plan::Plan;
-use crate::telemetry::meters::Meters;
+use crate::telemetry::meters::{Merged, Meters};
 use crate::wire::dns::AddressBook;
 use crate::wire::runtime::{Driver, sleep};
 use std::cell::{Cell, RefCell};
@@ -109,7 +109,7 @@ impl Control {
     }
 
     /// The counts of all workers, merged, as fresh as they answer in time.
-    pub async fn meters(&self) -> Meters {
+    pub async fn meters(&self) -> Merged {
         let before: Vec<u64> = self.workers.borrow().iter().map(|worker| worker.reports).collect();
         drop(self.order_all(|| Order::Report));
         let began = self.clock.mono();
@@ -125,10 +125,10 @@ impl Control {
             }
             sleep(REPORT_LOOK).await;
         }
-        let mut merged = Meters::default();
+        let mut merged = Merged::default();
         for worker in self.workers.borrow().iter() {
             if let Some(meters) = &worker.meters {
-                merged.merge(meters);
+                merged.absorb(meters);
             }
         }
         merged

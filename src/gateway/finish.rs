@@ -10,7 +10,9 @@ use crate::base::text::Channel;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Leg;
+use crate::telemetry::meters::UpstreamStep;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How an exchange ended.
 pub type Outcome = crate::audit::record::Outcome;
@@ -56,6 +58,40 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     record.trace_id = Some(exchange.trace.trace_hex());
     count(exchange, &record);
     exchange.shard.record(record.line());
+}
+
+fn count(exchange: &Exchange, record: &Record) {
+    let mut meters = exchange.shard.meters.borrow_mut();
+    let took = exchange.shard.clock.mono().since(exchange.began);
+    meters.request(record.kind.name(), record.status, took);
+    for passed in &exchange.passed {
+        meters.gate(passed.gate.name(), Duration::from_nanos(passed.nanos));
+    }
+    if let Some(refused) = &record.refusal {
+        let rule = exchange.refusal.as_ref().and_then(Refusal::rule);
+        meters.refusal(refused.gate, refused.code, rule.as_deref());
+    }
+    for hit in &exchange.hits {
+        meters.hit(&hit.rule, hit.action, hit.direction);
+    }
+    if let (Some(Ask::Chat(ask)), Some(usage)) = (&exchange.ask, &exchange.usage) {
+        meters.tokens(&ask.model, usage);
+    }
+    if let Some(used) = &exchange.upstream {
+        if let Some(nanos) = used.connect_nanos {
+            meters.upstream(used.target, UpstreamStep::Connect, Duration::from_nanos(nanos));
+        }
+        if let Some(nanos) = used.first_byte_nanos {
+            meters.upstream(used.target, UpstreamStep::FirstByte, Duration::from_nanos(nanos));
+        }
+        if matches!(exchange.refusal, Some(Refusal::Upstream(_))) {
+            meters.upstream_failed(used.target);
+        }
+    }
+    let counts = meters.counts();
+    counts.bytes_in += exchange.bytes_in;
+    counts.bytes_out += exchange.bytes_out;
+    counts.panics += u64::from(record.outcome == Outcome::Panicked);
 }
 
 fn kind(exchange: &Exchange) -> Kind {

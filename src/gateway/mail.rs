@@ -77,10 +77,16 @@ pub enum Note {
 }
 
 /// A queue with the bell of its reader.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Mailbox<T> {
     queue: Arc<ArrayQueue<T>>,
     ringer: Ringer,
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self { queue: Arc::clone(&self.queue), ringer: self.ringer.clone() }
+    }
 }
 
 impl<T> Mailbox<T> {

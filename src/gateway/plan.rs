@@ -10,6 +10,7 @@ use crate::identity::keys::KeyTable;
 use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;
 use crate::policy::rules::Policy;
+use crate::telemetry::labels::{Labels, Names};
 use crate::wire::tls::{TlsFault, client_config, server_config};
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub rules: Arc<Rules>,
     /// Seals MCP sessions; the key lives as long as the process.
     pub seal: Arc<Seal>,
+    /// The names that metrics may show.
+    pub labels: Arc<Labels>,
     /// TLS of each listener.
     pub listener_tls: Vec<Option<Arc<ServerConfig>>>,
     /// TLS of each target.
@@ -80,6 +83,7 @@ impl Plan {
             keys: KeyTable::new(&config.callers),
             policy: Policy::new(&config.rules),
             ledger: ledger(&config, before),
+            labels: Arc::new(labels(&config, &rules)),
             rules,
             seal,
             listener_tls,
@@ -111,6 +115,15 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
         Some(plan) => Ledger::succeed(&plan.ledger, &limits),
         None => Ledger::named(&limits),
     })
+}
+
+fn labels(config: &Config, rules: &Rules) -> Labels {
+    let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    Labels {
+        models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
+        rules: Names::new(rules.names().map(Arc::clone).chain(policy)),
+        targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
+    }
 }
 
 fn index<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Map<Arc<str>, usize> {

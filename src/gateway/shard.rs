@@ -90,13 +90,14 @@ impl Shard {
         notes: Mailbox<Note>,
         batches: Mailbox<Batch>,
     ) -> Self {
+        let meters = Meters::new(Arc::clone(&deployed.plan.labels));
         Self {
             worker,
             clock,
             watch,
             reader: RefCell::default(),
             random: RefCell::default(),
-            meters: RefCell::default(),
+            meters: RefCell::new(meters),
             draining: Cell::new(false),
             live: Cell::new(0),
             deployed: RefCell::new(Rc::new(deployed)),
@@ -113,6 +114,7 @@ impl Shard {
 
     /// From now on new exchanges are served by this; live ones end on what they began with.
     pub fn deploy(&self, next: Deployed) {
+        self.meters.borrow_mut().relabel(&next.plan.labels);
         let before = self.deployed.replace(Rc::new(next));
         before.limits.borrow_mut().give_back(self.clock.mono());
         before.pool.borrow_mut().clear();

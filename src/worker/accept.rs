@@ -1,6 +1,5 @@
 //! Accepts connections and gives each to the least loaded worker.
 
-use crate::base::numbers::to_u64;
 use crate::gateway::mail::{Accepted, Mailbox, Order};
 use crate::gateway::shard::Shard;
 use crate::wire::listen::Listener;
@@ -36,7 +35,7 @@ pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
                 place(&floor, Accepted { stream, peer, listener: which });
             }
             Either::First(Err(_shortage)) => {
-                floor.shard.meters.borrow_mut().count_accept_error();
+                floor.shard.meters.borrow_mut().counts().turned_away += 1;
                 sleep(SHORTAGE_REST).await;
             }
             Either::Second(()) => break,
@@ -72,10 +71,9 @@ fn place(floor: &Rc<Floor>, accepted: Accepted) {
 pub fn begin(floor: &Rc<Floor>, accepted: Accepted, counted: Counted) {
     let most = floor.shard.deployed().plan.config.bounds.connections;
     if floor.loads.of(floor.shard.worker) > most {
-        floor.shard.meters.borrow_mut().count_connection_refused();
+        floor.shard.meters.borrow_mut().counts().turned_away += 1;
         return;
     }
-    floor.shard.meters.borrow_mut().count_connection();
-    debug_assert!(to_u64(most) > 0);
+    floor.shard.meters.borrow_mut().counts().accepted += 1;
     serve::start(Rc::clone(floor), accepted, counted);
 }

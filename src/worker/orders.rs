@@ -1,5 +1,6 @@
 //! What a worker does on orders of the control thread, and by itself as time passes.
 
+use crate::base::numbers::to_u64;
 use crate::gateway::mail::{Mailbox, Note, Order};
 use crate::gateway::plan::Plan;
 use crate::gateway::shard::Deployed;
@@ -86,11 +87,9 @@ fn prepare(
 fn report(floor: &Floor) {
     let shard = &floor.shard;
     let mut meters = Box::new(shard.meters.borrow().clone());
-    meters.gauge(
-        floor.loads.of(shard.worker),
-        shard.live.get(),
-        shard.records_waiting(),
-    );
+    let counts = meters.counts();
+    counts.connections = to_u64(floor.loads.of(shard.worker));
+    counts.records_queued = to_u64(shard.records_waiting());
     drop(shard.tell(Note::Meters(shard.worker, meters)));
 }
 

@@ -23,7 +23,6 @@ pub fn start(floor: Rc<Floor>, accepted: Accepted, counted: Counted) {
     };
     spawn(task, move || {
         let what = format!("worker {}: a connection's task panicked and was ended", shard.worker);
-        shard.meters.borrow_mut().count_panic();
         // A full mailbox means that the control thread has other worries.
         drop(shard.tell(Note::Log(what)));
     });

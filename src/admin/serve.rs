@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and the names that LiteLLM's users know.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and the names that users of `LiteLLM` know.
 
 use crate::admin::metrics;
 use crate::base::numbers::to_u64;
@@ -31,6 +31,7 @@ struct Page {
 }
 
 /// Serves operators until the process ends.
+#[expect(clippy::infinite_loop, reason = "it ends with the runtime that it runs on")]
 pub async fn serve(control: Rc<Control>, listener: Listener) {
     let watch = Watch::new(control.clock.clone());
     spawn(watch.clone().keep(), || {});

@@ -31,6 +31,9 @@ pub struct Link {
     pub state: Arc<State>,
 }
 
+/// The way to a thread, and the thread.
+pub type Started = (Link, JoinHandle<()>);
+
 /// What the archive thread is given.
 #[derive(Debug)]
 enum Work {
@@ -54,8 +57,7 @@ pub struct State {
 }
 
 /// Starts the archive thread with a log that is open. The thread ends after [`Link::end`].
-#[expect(clippy::disallowed_methods, reason = "the archive's thread begins here")]
-pub fn start(archive: Archive) -> io::Result<(Link, JoinHandle<()>)> {
+pub fn start(archive: Archive) -> io::Result<Started> {
     let (work, waiting) = bounded(WAITING_MAX);
     let state = Arc::new(State::default());
     let own = Arc::clone(&state);
@@ -69,8 +71,10 @@ impl Link {
     /// Hands a batch over, or gives it back where too many wait.
     pub fn offer(&self, batch: Batch) -> Result<(), Batch> {
         match self.work.try_send(Work::Batch(batch)) {
-            Err(TrySendError::Full(Work::Batch(batch)))
-            | Err(TrySendError::Disconnected(Work::Batch(batch))) => Err(batch),
+            Err(
+                TrySendError::Full(Work::Batch(batch))
+                | TrySendError::Disconnected(Work::Batch(batch)),
+            ) => Err(batch),
             Ok(()) | Err(TrySendError::Full(Work::End) | TrySendError::Disconnected(Work::End)) => {
                 Ok(())
             }

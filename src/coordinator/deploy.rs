@@ -4,7 +4,7 @@
 use crate::config::model::Config;
 use crate::coordinator::addresses::look_up;
 use crate::coordinator::control::Control;
-use crate::gateway::mail::{Note, Order};
+use crate::gateway::mail::{Built, Note, Order};
 use crate::gateway::plan::Plan;
 use crate::wire::dns::AddressBook;
 use std::sync::Arc;
@@ -18,7 +18,6 @@ pub struct Deploy {
 }
 
 /// Begins a reload: reads and compiles on a thread of its own, which ends with a note.
-#[expect(clippy::disallowed_methods, reason = "a deploy compiles for a second; a thread apart")]
 pub fn begin(control: &Control) {
     if control.is_building.get() || control.deploy.borrow().is_some() {
         control.say("reload: one is under way already; this one is left out");
@@ -39,11 +38,7 @@ pub fn begin(control: &Control) {
     }
 }
 
-fn compile(
-    config: Config,
-    before: &Plan,
-    book: &AddressBook,
-) -> Result<(Arc<Plan>, Arc<AddressBook>), String> {
+fn compile(config: Config, before: &Plan, book: &AddressBook) -> Result<Built, String> {
     check_fixed(&config, &before.config)?;
     // Addresses are by index, which another configuration may use for another host.
     let known: AddressBook = config
@@ -82,15 +77,14 @@ fn check_fixed(next: &Config, now: &Config) -> Result<(), String> {
 }
 
 /// A configuration was compiled, or not: phase one begins.
-pub fn built(control: &Control, built: Result<(Arc<Plan>, Arc<AddressBook>), String>) {
+pub fn built(control: &Control, built: Result<Built, String>) {
     control.is_building.set(false);
     let (plan, addresses) = match built {
         Ok(built) => built,
         Err(why) => return fail(control, &why),
     };
     let waiting: Vec<usize> = (0..control.worker_count()).collect();
-    let left_out =
-        control.order_all(|| Order::Prepare(Arc::clone(&plan), Arc::clone(&addresses)));
+    let left_out = control.order_all(|| Order::Prepare(Arc::clone(&plan), Arc::clone(&addresses)));
     let generation = plan.generation;
     control.deploy.replace(Some(Deploy { plan, addresses, waiting }));
     if let Some(worker) = left_out.first() {

@@ -12,6 +12,7 @@ use crate::wire::bell::{Bell, bell};
 use crate::wire::dns::AddressBook;
 use crate::wire::runtime::{Driver, sleep, spawn};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +41,12 @@ pub struct Setup {
     pub reread: Reread,
     /// Shows an operator a line.
     pub say: Say,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Setup").field("plan", &self.plan).finish_non_exhaustive()
+    }
 }
 
 /// The mailboxes of the control thread, for those who write to it.
@@ -229,7 +236,6 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a look-up blocks for seconds; a thread apart")]
 fn look_up_again(control: &Control) {
     let plan = Arc::clone(&control.plan.borrow());
     let book = Arc::clone(&control.addresses.borrow());

@@ -29,7 +29,6 @@ impl Signalled {
 }
 
 /// Listens for signals on a thread of its own, which ends with the process.
-#[expect(clippy::disallowed_methods, reason = "the signals' thread begins here")]
 pub fn listen(ringer: Ringer) -> io::Result<Arc<Signalled>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
     let signalled = Arc::new(Signalled::default());

@@ -42,9 +42,10 @@ pub fn head(
     }
     all.extend_from_slice(ours);
     let own = all.iter().map(|(name, value)| (*name, value.as_bytes()));
-    let passing = theirs.into_iter().flat_map(Fields::end_to_end).filter(|(name, _)| {
-        !WITHHELD.contains(name) && !all.iter().any(|(own, _)| own == name)
-    });
+    let passing = theirs
+        .into_iter()
+        .flat_map(Fields::end_to_end)
+        .filter(|(name, _)| !WITHHELD.contains(name) && !all.iter().any(|(own, _)| own == name));
     let keep_alive = !exchange.close && !exchange.shard.draining.get();
     exchange.close = !keep_alive;
     let mut out = Vec::with_capacity(512);

@@ -4,12 +4,13 @@ use crate::base::hit::Direction;
 use crate::base::mask::{Stopped, StreamKey, StreamMask};
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Place, Text};
-use crate::gateway::exchange::Exchange;
+use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
-use crate::guard::inspect::{Blocked, Cleared};
+use crate::guard::inspect::{Blocked, Cleared, Matcher};
 use crate::guard::stream::{StreamForm, StreamMasker};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Inspects what is asked.
 pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Cleared, Refusal> {
@@ -28,7 +29,7 @@ fn inspect(
     raw: &[u8],
     text: &Text,
     direction: Direction,
-) -> Result<Cleared, Blocked> {
+) -> Result<Cleared, Box<Blocked>> {
     let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, direction);
     let (hits, coverage) = match &found {
         Ok(cleared) => (cleared.hits(), cleared.coverage()),
@@ -38,7 +39,7 @@ fn inspect(
     for &(channel, bytes) in coverage {
         cover(&mut exchange.coverage, direction, channel, bytes);
     }
-    found
+    found.map_err(Box::new)
 }
 
 /// The maskers of one streamed answer, one for each run of text.
@@ -46,7 +47,7 @@ fn inspect(
 pub struct StreamGuard {
     deployed: Rc<Deployed>,
     runs: Vec<(StreamKey, StreamMasker)>,
-    blocked: Option<Blocked>,
+    blocked: Option<Box<Blocked>>,
 }
 
 impl StreamGuard {
@@ -56,7 +57,7 @@ impl StreamGuard {
     }
 
     /// Why the stream was stopped, if it was.
-    pub fn blocked(&mut self) -> Option<Blocked> {
+    pub fn blocked(&mut self) -> Option<Box<Blocked>> {
         self.blocked.take()
     }
 
@@ -73,16 +74,16 @@ impl StreamGuard {
     fn with(
         &mut self,
         key: StreamKey,
-        act: impl FnOnce(&mut StreamMasker, &Deployed) -> Result<(), Blocked>,
+        act: impl FnOnce(&mut StreamMasker, &mut Matcher) -> Result<(), Blocked>,
     ) -> Result<(), Stopped> {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
             self.runs.push((key, masker(key)));
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };
-        act(run, &self.deployed).map_err(|blocked| {
-            let rule = std::sync::Arc::clone(&blocked.rule);
-            self.blocked = Some(blocked);
+        act(run, &mut self.deployed.matcher.borrow_mut()).map_err(|blocked| {
+            let rule = Arc::clone(&blocked.rule);
+            self.blocked = Some(Box::new(blocked));
             Stopped { rule }
         })
     }
@@ -90,11 +91,11 @@ impl StreamGuard {
 
 impl StreamMask for StreamGuard {
     fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-        self.with(key, |run, deployed| run.push(&mut deployed.matcher.borrow_mut(), text, out))
+        self.with(key, |run, matcher| run.push(matcher, text, out))
     }
 
     fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-        self.with(key, |run, deployed| run.finish(&mut deployed.matcher.borrow_mut(), out))
+        self.with(key, |run, matcher| run.finish(matcher, out))
     }
 }
 
@@ -117,12 +118,7 @@ fn masker(key: StreamKey) -> StreamMasker {
     StreamMasker::new(form, key.channel, Place { path, indexes: [choice, tool] })
 }
 
-fn cover(
-    coverage: &mut Vec<(Direction, Channel, u64)>,
-    direction: Direction,
-    channel: Channel,
-    bytes: u64,
-) {
+fn cover(coverage: &mut Vec<Seen>, direction: Direction, channel: Channel, bytes: u64) {
     let known = coverage.iter_mut().find(|(way, known, _)| *way == direction && *known == channel);
     match known {
         Some((_, _, seen)) => *seen = seen.saturating_add(bytes),

@@ -115,7 +115,7 @@ impl Client {
 
     /// Sends bytes; gives the buffer back, empty.
     pub async fn send(&mut self, bytes: Vec<u8>, limit: Duration) -> Result<Vec<u8>, Refusal> {
-        self.socket.write(bytes, limit).await.map_err(|error| client_refusal(&error))
+        self.socket.write(bytes, limit).await.map_err(client_refusal)
     }
 
     /// Ends the connection in an orderly way.
@@ -140,7 +140,7 @@ impl Client {
             match self.socket.read(&mut body, room, left).await {
                 Ok(0) => return Err(Refusal::ClientGone),
                 Ok(_) => {}
-                Err(error) => return Err(body_refusal(&error)),
+                Err(error) => return Err(body_refusal(error)),
             }
         }
         Ok(body)
@@ -156,9 +156,8 @@ impl Client {
         let mut decoder = BodyDecoder::new(length);
         let mut body = Vec::new();
         loop {
-            let progress = decoder
-                .decode(&self.ahead, &mut body)
-                .map_err(|_fault| Refusal::BodyUnframed)?;
+            let progress =
+                decoder.decode(&self.ahead, &mut body).map_err(|_fault| Refusal::BodyUnframed)?;
             self.ahead.drain(..progress.consumed);
             if body.len() > most {
                 return Err(Refusal::BodyTooLarge(most));
@@ -170,7 +169,7 @@ impl Client {
             match self.socket.read(&mut self.ahead, READ_BYTES, left).await {
                 Ok(0) => return Err(Refusal::ClientGone),
                 Ok(_) => {}
-                Err(error) => return Err(body_refusal(&error)),
+                Err(error) => return Err(body_refusal(error)),
             }
         }
     }
@@ -181,10 +180,10 @@ impl Client {
 }
 
 /// What an error of the client's connection means for the exchange.
-pub fn client_refusal(error: &WireError) -> Refusal {
+pub fn client_refusal(error: WireError) -> Refusal {
     if matches!(error, WireError::Stopped) { Refusal::Stopped } else { Refusal::ClientGone }
 }
 
-fn body_refusal(error: &WireError) -> Refusal {
+fn body_refusal(error: WireError) -> Refusal {
     if matches!(error, WireError::Deadline) { Refusal::BodySlow } else { client_refusal(error) }
 }

@@ -20,8 +20,12 @@ use http::{Method, StatusCode, Version};
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// How many bytes of which channel guards saw, one way.
+pub type Seen = (Direction, Channel, u64);
+
 /// Everything that an exchange gathers on its way.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "three independent facts, not one state")]
 pub struct Exchange {
     /// The worker's things.
     pub shard: Rc<Shard>,
@@ -50,7 +54,7 @@ pub struct Exchange {
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
-    pub coverage: Vec<(Direction, Channel, u64)>,
+    pub coverage: Vec<Seen>,
     /// The upstream that was used.
     pub upstream: Option<UpstreamUse>,
     /// Tokens, in the provider's numbers.

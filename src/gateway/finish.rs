@@ -25,7 +25,24 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         Refusal::GuardAnswer(_) if answering => Outcome::Cut,
         Refusal::Stopped => Outcome::Stopped,
         Refusal::Upstream(_) => Outcome::UpstreamFailed,
-        _ => Outcome::Refused,
+        Refusal::AuditDown
+        | Refusal::BodyTooLarge(_)
+        | Refusal::BodyUnframed
+        | Refusal::Chat(_)
+        | Refusal::Denied(_)
+        | Refusal::Exceeded(_)
+        | Refusal::Guard(_)
+        | Refusal::GuardAnswer(_)
+        | Refusal::Head(_)
+        | Refusal::Identity(_)
+        | Refusal::Json(_)
+        | Refusal::Mcp(_)
+        | Refusal::McpEra
+        | Refusal::NoRandom
+        | Refusal::NoServer
+        | Refusal::Route(_)
+        | Refusal::Session(_)
+        | Refusal::Transport(_) => Outcome::Refused,
     }
 }
 
@@ -33,8 +50,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
 pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     let micros = exchange.shard.clock.mono().since(exchange.began).as_nanos() / 1000;
     let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-    let mut record =
-        Record::new(exchange.id.to_string(), exchange.wall.rfc3339(), kind(exchange));
+    let mut record = Record::new(exchange.id.to_string(), exchange.wall.rfc3339(), kind(exchange));
     record.caller = exchange.caller.as_deref().map(Who::from);
     record.ask = asked(exchange);
     record.gates = gates(exchange);

@@ -10,14 +10,14 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
-use crate::gateway::upstream::{Outbound, Proofs, Reply, send};
+use crate::gateway::upstream::{self, Outbound, Proofs, Reply, send};
 use crate::guard::inspect::Cleared;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
-use crate::llm::chat::ChatRequest;
-use crate::llm::stream::{ChatStream, Flow};
 use crate::llm::answer;
+use crate::llm::chat::ChatRequest;
 use crate::llm::error::{self, ErrorKind};
+use crate::llm::stream::{ChatStream, Flow};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
@@ -70,11 +70,7 @@ pub async fn serve(
 }
 
 /// The fields of a request to an upstream: ours, and the few of the client's that pass.
-pub fn fields(
-    exchange: &Exchange,
-    head: &RequestHead,
-    stream: bool,
-) -> Vec<(&'static str, Vec<u8>)> {
+pub fn fields(exchange: &Exchange, head: &RequestHead, stream: bool) -> Vec<upstream::Field> {
     let accept: &[u8] = if stream { b"text/event-stream" } else { b"application/json" };
     let mut fields = vec![
         ("content-type", b"application/json".to_vec()),
@@ -100,9 +96,10 @@ struct ChatDialect {
 
 impl ChatDialect {
     fn new(exchange: &Exchange, ask: &ChatAsk, _reply: &Reply) -> Self {
-        let target = exchange.upstream.as_ref().and_then(|used| {
-            exchange.deployed.plan.config.targets.get(used.target)
-        });
+        let target = exchange
+            .upstream
+            .as_ref()
+            .and_then(|used| exchange.deployed.plan.config.targets.get(used.target));
         Self {
             stream: ChatStream::new(ask.include_usage),
             guard: StreamGuard::new(&exchange.deployed),

@@ -63,7 +63,7 @@ pub enum Note {
     /// A worker's own machinery failed: the process must drain and end.
     Broken(usize, &'static str),
     /// A new configuration was compiled, or why not.
-    Built(Result<(Arc<Plan>, Arc<AddressBook>), String>),
+    Built(Result<Built, String>),
     /// A worker has nothing live any more.
     Drained(usize),
     /// A worker's counts since it began.
@@ -75,6 +75,9 @@ pub enum Note {
     /// A worker serves, or could not begin to.
     Started(usize, Result<Driver, String>),
 }
+
+/// A plan that was compiled, and where its targets are.
+pub type Built = (Arc<Plan>, Arc<AddressBook>);
 
 /// A queue with the bell of its reader.
 #[derive(Debug)]

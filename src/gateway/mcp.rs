@@ -14,7 +14,7 @@ use crate::gateway::llm;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
 use crate::gateway::respond;
-use crate::gateway::upstream::{Outbound, Proofs, Reply, send};
+use crate::gateway::upstream::{self, Outbound, Proofs, Reply, send};
 use crate::guard::inspect::Cleared;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
@@ -90,7 +90,7 @@ fn fields(
     head: &RequestHead,
     ask: &McpAsk,
     session: Option<&Claims>,
-) -> Vec<(&'static str, Vec<u8>)> {
+) -> Vec<upstream::Field> {
     let mut fields = llm::fields(exchange, head, false);
     let accept: &[u8] = match ask.verb {
         McpVerb::Get => b"text/event-stream",
@@ -168,8 +168,13 @@ impl Dialect for McpDialect {
     fn cut(&mut self, exchange: &mut Exchange, refusal: &Refusal, out: &mut Vec<u8>) {
         let body = respond::json_rpc(Some(&Ask::Mcp(self.ask.clone())), refusal, &exchange.id);
         let data = String::from_utf8(body).unwrap_or_default();
-        let event =
-            SseEvent { event: Some("message".into()), id: None, retry: None, data, is_comment: false };
+        let event = SseEvent {
+            event: Some("message".into()),
+            id: None,
+            retry: None,
+            data,
+            is_comment: false,
+        };
         event.encode(out);
     }
 

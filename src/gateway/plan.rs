@@ -64,7 +64,11 @@ impl Plan {
             .listeners
             .iter()
             .map(|listener| {
-                listener.tls.as_ref().map(|tls| server_config(&tls.certificate, &tls.key)).transpose()
+                listener
+                    .tls
+                    .as_ref()
+                    .map(|tls| server_config(&tls.certificate, &tls.key))
+                    .transpose()
             })
             .collect::<Result<_, _>>()
             .map_err(PlanFault::Tls)?;
@@ -76,8 +80,8 @@ impl Plan {
             })
             .collect::<Result<_, _>>()
             .map_err(PlanFault::Tls)?;
-        let models = index(config.models.iter().map(|model| &model.name));
-        let servers = index(config.mcp_servers.iter().map(|server| &server.name));
+        let models = index(config.models.iter().map(|model| Arc::clone(&model.name)));
+        let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
         Ok(Self {
             generation: before.map_or(1, |plan| plan.generation + 1),
             keys: KeyTable::new(&config.callers),
@@ -106,11 +110,8 @@ impl Plan {
 }
 
 fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
-    let limits: Vec<_> = config
-        .callers
-        .iter()
-        .map(|entry| (Arc::clone(&entry.caller.name), entry.limits))
-        .collect();
+    let limits: Vec<_> =
+        config.callers.iter().map(|entry| (Arc::clone(&entry.caller.name), entry.limits)).collect();
     Arc::new(match before {
         Some(plan) => Ledger::succeed(&plan.ledger, &limits),
         None => Ledger::named(&limits),
@@ -126,8 +127,8 @@ fn labels(config: &Config, rules: &Rules) -> Labels {
     }
 }
 
-fn index<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Map<Arc<str>, usize> {
-    names.enumerate().map(|(index, name)| (Arc::clone(name), index)).collect()
+fn index(names: impl Iterator<Item = Arc<str>>) -> Map<Arc<str>, usize> {
+    names.enumerate().map(|(index, name)| (name, index)).collect()
 }
 
 impl fmt::Display for PlanFault {

@@ -74,9 +74,9 @@ pub enum Refusal {
     /// Over a limit.
     Exceeded(Exceeded),
     /// A guard blocks what was asked.
-    Guard(Blocked),
+    Guard(Box<Blocked>),
     /// A guard blocks what was answered.
-    GuardAnswer(Blocked),
+    GuardAnswer(Box<Blocked>),
     /// The head is not HTTP as we take it.
     Head(HeadFault),
     /// The head did not arrive in time.
@@ -216,7 +216,7 @@ impl Refusal {
             Self::Denied(_) => "policy_denied",
             Self::Exceeded(_) => "rate_limited",
             Self::Guard(_) | Self::GuardAnswer(_) => "guard_blocked",
-            Self::Identity(fault) => identity_code(fault),
+            Self::Identity(fault) => identity_code(*fault),
             Self::Json(_) => "invalid_json",
             Self::Mcp(_) => "invalid_message",
             Self::Transport(fault) => match fault {
@@ -236,9 +236,7 @@ impl Refusal {
             Self::Stopped => "shutting_down",
             Self::Upstream(fault) => match fault.kind {
                 UpstreamFaultKind::Slow => "upstream_timeout",
-                UpstreamFaultKind::Connect | UpstreamFaultKind::Unresolved => {
-                    "no_healthy_upstream"
-                }
+                UpstreamFaultKind::Connect | UpstreamFaultKind::Unresolved => "no_healthy_upstream",
                 UpstreamFaultKind::Broken
                 | UpstreamFaultKind::Unreadable
                 | UpstreamFaultKind::TooLarge
@@ -249,11 +247,13 @@ impl Refusal {
 
     /// The rule of the configuration or of a pack that decided, if one did.
     pub fn rule(&self) -> Option<Arc<str>> {
-        match self {
-            Self::Denied(denied) => denied.rule.clone(),
-            Self::Guard(blocked) | Self::GuardAnswer(blocked) => Some(Arc::clone(&blocked.rule)),
-            _ => None,
+        if let Self::Denied(denied) = self {
+            return denied.rule.clone();
         }
+        if let Self::Guard(blocked) | Self::GuardAnswer(blocked) = self {
+            return Some(Arc::clone(&blocked.rule));
+        }
+        None
     }
 
     /// What is wrong and what to do, for the caller.
@@ -298,7 +298,7 @@ impl Refusal {
     }
 }
 
-fn identity_code(fault: &IdentityFault) -> &'static str {
+fn identity_code(fault: IdentityFault) -> &'static str {
     match fault {
         IdentityFault::Missing => "missing_api_key",
         IdentityFault::Expired => "expired_api_key",

@@ -122,16 +122,13 @@ async fn stream(
     let ended = pump(exchange, client, &mut reply, dialect, &mut sink).await;
     if let Err(refusal) = &ended {
         let mut tail = Vec::new();
-        match refusal {
-            // Nobody reads any more.
-            Refusal::ClientGone | Refusal::Stopped => {}
-            Refusal::GuardAnswer(_) => dialect.cut(exchange, refusal, &mut tail),
+        if matches!(refusal, Refusal::GuardAnswer(_)) {
+            dialect.cut(exchange, refusal, &mut tail);
+        } else if matches!(refusal, Refusal::Upstream(_)) {
             // What was held back still belongs to the client, if the guard lets it pass; the end
             // is missing, and the client sees that it is.
-            _ => {
-                if dialect.end(exchange, &mut tail).is_err() {
-                    tail.clear();
-                }
+            if dialect.end(exchange, &mut tail).is_err() {
+                tail.clear();
             }
         }
         sink.put(exchange, &tail);

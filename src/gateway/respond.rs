@@ -15,8 +15,6 @@ use crate::llm::error::{self, ErrorKind};
 use crate::mcp::{error as mcp, transport};
 use http::StatusCode;
 
-/// JSON-RPC 2.0 §5.1: the request is not valid.
-const INVALID_REQUEST: i64 = -32_600;
 /// JSON-RPC 2.0 §5.1: not JSON.
 const PARSE_ERROR: i64 = -32_700;
 /// Of the range that JSON-RPC leaves to implementations; `data.code` says more.
@@ -36,7 +34,7 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
             (refusal.status(), json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
         }
         (Some(Leg::Chat | Leg::Models) | None, _) => {
-            let param = if let Refusal::Chat(fault) = refusal { fault.param.as_deref() } else { None };
+            let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());
             (status, error::body(kind, &refusal.message(), refusal.code(), param))
@@ -59,10 +57,12 @@ pub fn json_rpc(ask: Option<&Ask>, refusal: &Refusal, id: &RequestId) -> Vec<u8>
     {
         return mcp::tool_error(own_id, &refusal.message(), refusal.code(), &request);
     }
-    let code = match refusal {
-        Refusal::Json(_) => PARSE_ERROR,
-        Refusal::Mcp(_) => INVALID_REQUEST,
-        _ => REFUSED,
+    let code = if let Refusal::Mcp(fault) = refusal {
+        fault.rpc_code()
+    } else if matches!(refusal, Refusal::Json(_)) {
+        PARSE_ERROR
+    } else {
+        REFUSED
     };
     mcp::error(own_id, code, &refusal.message(), refusal.code(), &request)
 }
@@ -79,23 +79,21 @@ fn is_tool_result(ask: Option<&Ask>, refusal: &Refusal) -> bool {
 
 fn fields(refusal: &Refusal) -> Vec<Field> {
     let mut fields: Vec<Field> = vec![("content-type", "application/json".into())];
-    match refusal {
-        Refusal::Exceeded(exceeded) => {
-            let wait = exceeded.retry_after.as_secs().max(1);
-            let standing = exceeded.standing;
-            fields.push(("retry-after", wait.to_string()));
-            fields.push(("x-ratelimit-limit-requests", standing.limit.to_string()));
-            fields.push(("x-ratelimit-remaining-requests", standing.remaining.to_string()));
-            fields.push(("x-ratelimit-reset-requests", format!("{wait}s")));
-        }
-        Refusal::AuditDown | Refusal::Stopped => fields.push(("retry-after", "1".into())),
+    if let Refusal::Exceeded(exceeded) = refusal {
+        let wait = exceeded.retry_after.as_secs().max(1);
+        let standing = exceeded.standing;
+        fields.push(("retry-after", wait.to_string()));
+        fields.push(("x-ratelimit-limit-requests", standing.limit.to_string()));
+        fields.push(("x-ratelimit-remaining-requests", standing.remaining.to_string()));
+        fields.push(("x-ratelimit-reset-requests", format!("{wait}s")));
+    } else if matches!(refusal, Refusal::AuditDown | Refusal::Stopped) {
+        fields.push(("retry-after", "1".into()));
+    } else if matches!(refusal, Refusal::Identity(_)) {
         // RFC 9110 §11.6.1: a 401 names how to authenticate.
-        Refusal::Identity(_) => {
-            fields.push(("www-authenticate", "Bearer realm=\"ringwall\"".into()));
-        }
+        fields.push(("www-authenticate", "Bearer realm=\"ringwall\"".into()));
+    } else if let Refusal::Route(RouteFault::Method(allowed)) = refusal {
         // RFC 9110 §15.5.6: a 405 names what is allowed.
-        Refusal::Route(RouteFault::Method(allowed)) => fields.push(("allow", (*allowed).into())),
-        _ => {}
+        fields.push(("allow", (*allowed).into()));
     }
     fields
 }

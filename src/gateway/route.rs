@@ -54,7 +54,8 @@ pub fn leg_of(path: &str) -> Option<Leg> {
         "/v1/models" => Some(Leg::Models),
         _ => {
             let server = path.strip_prefix("/mcp/")?;
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            let plain =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             (!server.is_empty() && server.bytes().all(plain)).then(|| Leg::Mcp(server.to_owned()))
         }
     }

@@ -49,6 +49,7 @@ use crate::wire::dial::{connect, connect_tls};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
 use http::Method;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,12 @@ pub struct Proofs<'a> {
     pub cleared: &'a Cleared,
 }
 
+/// A header field of a request to an upstream.
+pub type Field = (&'static str, Vec<u8>);
+
+/// Makes the body for the n-th of the targets from what was cleared.
+pub type MakeBody<'a> = dyn Fn(usize, &Cleared) -> Vec<u8> + 'a;
+
 /// A request to be sent on.
 pub struct Outbound<'a> {
     /// Its method.
@@ -81,11 +88,18 @@ pub struct Outbound<'a> {
     /// The endpoint below the target's own path, such as `/chat/completions`.
     pub endpoint: &'a str,
     /// Its header fields, without framing, host and credential.
-    pub fields: Vec<(&'static str, Vec<u8>)>,
+    pub fields: Vec<Field>,
     /// Where it may go, best first.
     pub targets: &'a [usize],
     /// Its body for the n-th of the targets, made from what was cleared.
-    pub body: &'a dyn Fn(usize, &Cleared) -> Vec<u8>,
+    pub body: &'a MakeBody<'a>,
+}
+
+impl fmt::Debug for Outbound<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the fields or the body: they hold what must not be printed.
+        out.debug_struct("Outbound").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// An upstream's answer, of which the head was read.
@@ -98,6 +112,15 @@ pub struct Reply {
     socket: Socket,
     ahead: Vec<u8>,
     decoder: BodyDecoder,
+}
+
+/// A request on its way to one target.
+#[derive(Clone, Copy)]
+struct Trip<'a> {
+    outbound: &'a Outbound<'a>,
+    entry: &'a Target,
+    target: usize,
+    body: &'a [u8],
 }
 
 /// Sends a request to the first target that answers it.
@@ -143,13 +166,13 @@ async fn attempt(
     let Some(entry) = deployed.config.targets.get(target) else {
         return Err(Refusal::Upstream(fault("none", UpstreamFaultKind::Unresolved)));
     };
+    let trip = Trip { outbound, entry, target, body };
     let deadlines = &deployed.config.deadlines;
     let now = exchange.shard.clock.mono();
     let kept = exchange.deployed.pool.borrow_mut().take(target, now);
     if let Some(socket) = kept {
         note_attempt(exchange, target, None);
-        let sent = exchange_heads(exchange, client, outbound, entry, target, socket, body).await;
-        match sent {
+        match exchange_heads(exchange, client, trip, socket).await {
             Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. })) => {}
             other => return other,
         }
@@ -158,7 +181,7 @@ async fn attempt(
     let socket = dial(exchange, entry, target, deadlines).await?;
     let spent = exchange.shard.clock.mono().since(before);
     note_attempt(exchange, target, u64::try_from(spent.as_nanos()).ok());
-    exchange_heads(exchange, client, outbound, entry, target, socket, body).await
+    exchange_heads(exchange, client, trip, socket).await
 }
 
 fn note_attempt(exchange: &mut Exchange, target: usize, connect_nanos: Option<u64>) {
@@ -200,23 +223,21 @@ async fn dial(
 async fn exchange_heads(
     exchange: &mut Exchange,
     client: &mut Client,
-    outbound: &Outbound<'_>,
-    entry: &Target,
-    target: usize,
+    trip: Trip<'_>,
     mut socket: Socket,
-    body: &[u8],
 ) -> Result<Reply, Refusal> {
+    let Trip { outbound, entry, target, body } = trip;
     let deadlines = exchange.deployed.plan.config.deadlines;
     let before = exchange.shard.clock.mono();
     let head = encode(outbound, entry, body)?;
-    let blame = |error: &WireError| upstream_refusal(error, &entry.name);
+    let blame = |error: WireError| upstream_refusal(error, &entry.name);
     if body.len() <= ONE_WRITE_BYTES {
         let mut all = head;
         all.extend_from_slice(body);
-        socket.write(all, deadlines.write).await.map_err(|error| blame(&error))?;
+        socket.write(all, deadlines.write).await.map_err(blame)?;
     } else {
-        socket.write(head, deadlines.write).await.map_err(|error| blame(&error))?;
-        socket.write(body.to_vec(), deadlines.write).await.map_err(|error| blame(&error))?;
+        socket.write(head, deadlines.write).await.map_err(blame)?;
+        socket.write(body.to_vec(), deadlines.write).await.map_err(blame)?;
     }
     let mut ahead = Vec::new();
     let head =
@@ -293,7 +314,7 @@ async fn read_head(
                         return Err(Refusal::Upstream(fault(&entry.name, kind)));
                     }
                     Ok(_) => {}
-                    Err(error) => return Err(upstream_refusal(&error, &entry.name)),
+                    Err(error) => return Err(upstream_refusal(error, &entry.name)),
                 }
             }
         }
@@ -314,7 +335,7 @@ impl Reply {
                 Ok(0) if self.decoder.ended_by_close() => return Ok(true),
                 Ok(0) => return Err(self.refuse(UpstreamFaultKind::Broken)),
                 Ok(_) => {}
-                Err(error) => return Err(upstream_refusal(&error, &self.name)),
+                Err(error) => return Err(upstream_refusal(error, &self.name)),
             }
         }
         let progress = self
@@ -363,7 +384,7 @@ impl Reply {
     }
 }
 
-fn upstream_refusal(error: &WireError, name: &Arc<str>) -> Refusal {
+fn upstream_refusal(error: WireError, name: &Arc<str>) -> Refusal {
     let kind = match error {
         WireError::PeerGone => return Refusal::ClientGone,
         WireError::Stopped => return Refusal::Stopped,

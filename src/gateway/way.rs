@@ -292,8 +292,8 @@ async fn drain(exchange: &mut Exchange, client: &mut Client, head: Option<&Reque
     if exchange.body_read || is_empty {
         return;
     }
-    exchange.close |= head.expects_continue
-        || client.body(head, DRAIN_BYTES_MAX, DRAIN_LIMIT).await.is_err();
+    exchange.close |=
+        head.expects_continue || client.body(head, DRAIN_BYTES_MAX, DRAIN_LIMIT).await.is_err();
 }
 
 impl Asked {

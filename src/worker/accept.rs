@@ -1,11 +1,11 @@
 //! Accepts connections and gives each to the least loaded worker.
 
+use crate::gateway::loads::{Counted, Loads};
 use crate::gateway::mail::{Accepted, Mailbox, Order};
 use crate::gateway::shard::Shard;
 use crate::wire::listen::Listener;
 use crate::wire::runtime::{Either, race, sleep, yield_now};
 use crate::worker::flag::Flag;
-use crate::gateway::loads::{Counted, Loads};
 use crate::worker::serve;
 use std::rc::Rc;
 use std::time::Duration;

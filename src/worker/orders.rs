@@ -29,6 +29,7 @@ pub async fn obey(floor: Rc<Floor>, orders: Mailbox<Order>, mut bell: Bell) {
 }
 
 /// Fires deadlines, hands records on, gives unused slices of limits back.
+#[expect(clippy::infinite_loop, reason = "it ends with the worker's loop")]
 pub async fn tick(floor: Rc<Floor>) {
     let shard = &floor.shard;
     loop {
@@ -107,8 +108,8 @@ fn drain(floor: &Rc<Floor>) {
             sleep(DRAIN_LOOK).await;
             if floor.loads.of(shard.worker) == 0 && shard.live.get() == 0 {
                 shard.flush();
-                told = shard.records_waiting() == 0
-                    && shard.tell(Note::Drained(shard.worker)).is_ok();
+                told =
+                    shard.records_waiting() == 0 && shard.tell(Note::Drained(shard.worker)).is_ok();
             }
         }
     };

@@ -1,13 +1,13 @@
 //! Serves one connection: TLS if its listener has it, then request after request.
 
 use crate::gateway::client::{Client, Next};
+use crate::gateway::loads::Counted;
 use crate::gateway::mail::{Accepted, Note};
 use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
 use crate::wire::runtime::{Either, race, spawn};
 use crate::wire::socket::Socket;
 use crate::worker::accept::Floor;
-use crate::gateway::loads::Counted;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn start(floor: Rc<Floor>, accepted: Accepted, counted: Counted) {
     let task = async move {
         let counted = counted;
         // A connection that breaks is the client's affair; there is nobody to tell.
-        drop(serve(&floor, accepted).await);
+        serve(&floor, accepted).await.unwrap_or_default();
         drop(counted);
     };
     spawn(task, move || {

@@ -1,6 +1,7 @@
 //! Starts a worker thread: pinned, with a loop of its own.
 
 use crate::base::clock::Clock;
+use crate::gateway::loads::Loads;
 use crate::gateway::mail::{Batch, Mailbox, Note, ORDERS_MAX, Order};
 use crate::gateway::plan::Plan;
 use crate::gateway::shard::{Deployed, Shard};
@@ -11,7 +12,6 @@ use crate::wire::runtime::{Driver, run, spawn};
 use crate::wire::watch::Watch;
 use crate::worker::accept::{Floor, accept};
 use crate::worker::flag::Flag;
-use crate::gateway::loads::Loads;
 use crate::worker::orders;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
@@ -72,7 +72,7 @@ pub fn start(setup: &Setup) -> io::Result<Workers> {
                 return;
             }
             let Ok(peers) = peers.recv() else { return };
-            begin(worker, setup, loads, peers, (own, bell));
+            begin(Newcomer { worker, setup, loads, peers, orders: own, bell });
         })?);
         let own = ready.recv().map_err(|_ended| io::Error::other("a worker ended at its start"))?;
         orders.push(own);
@@ -85,7 +85,6 @@ pub fn start(setup: &Setup) -> io::Result<Workers> {
     Ok(Workers { orders, threads })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the workers' threads begin here")]
 fn thread(worker: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{worker}")).spawn(body)
 }
@@ -95,20 +94,23 @@ fn report_failure(setup: &Setup, worker: usize, error: &io::Error) {
     drop(setup.notes.post(Note::Started(worker, Err(error.to_string()))));
 }
 
-fn begin(
+/// A worker that knows its own things and the others.
+struct Newcomer {
     worker: usize,
     setup: Setup,
     loads: Loads,
     peers: Vec<Mailbox<Order>>,
-    mail: (Mailbox<Order>, Bell),
-) {
-    if let Some(first) = setup.plan.config.process.pin_from {
-        pin(&setup, worker, first + worker);
+    orders: Mailbox<Order>,
+    bell: Bell,
+}
+
+fn begin(newcomer: Newcomer) {
+    let worker = newcomer.worker;
+    if let Some(first) = newcomer.setup.plan.config.process.pin_from {
+        pin(&newcomer.setup, worker, first + worker);
     }
-    let notes = setup.notes.clone();
-    let (driver, (orders, bell)) = (setup.driver, mail);
-    let ended = run(driver, |driver| live(worker, setup, loads, peers, orders, bell, driver));
-    let failure = match ended {
+    let notes = newcomer.setup.notes.clone();
+    let failure = match run(newcomer.setup.driver, |driver| live(newcomer, driver)) {
         Ok(Ok(())) => return,
         Ok(Err(failure)) => failure,
         Err(error) => error.to_string(),
@@ -129,21 +131,13 @@ fn pin(setup: &Setup, worker: usize, cpu: usize) {
     }
 }
 
-async fn live(
-    worker: usize,
-    setup: Setup,
-    loads: Loads,
-    peers: Vec<Mailbox<Order>>,
-    orders: Mailbox<Order>,
-    bell: Bell,
-    driver: Driver,
-) -> Result<(), String> {
+async fn live(newcomer: Newcomer, driver: Driver) -> Result<(), String> {
+    let Newcomer { worker, setup, loads, peers, orders, bell } = newcomer;
     let deployed = Deployed::build(setup.plan, setup.addresses).map_err(|e| e.to_string())?;
     let watch = Watch::new(setup.clock.clone());
     let notes = setup.notes.clone();
     let shard = Shard::new(worker, setup.clock, watch, deployed, setup.notes, setup.batches);
-    let floor =
-        Rc::new(Floor { shard: Rc::new(shard), loads, peers, drain: Flag::default() });
+    let floor = Rc::new(Floor { shard: Rc::new(shard), loads, peers, drain: Flag::default() });
     for (which, address) in setup.listen.iter().enumerate() {
         let listener = Listener::bind(*address)
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;

@@ -3,4 +3,5 @@
 //! `src/README.md` is the map; `gateway/way.rs` is the first file to read.
 
 pub mod base;
+pub mod cli;
 pub mod config;

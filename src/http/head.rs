@@ -139,13 +139,13 @@ impl std::fmt::Display for HeadFault {
 
 impl std::error::Error for HeadFault {}
 
+/// The bytes of a whole head, where they are all there.
+pub(crate) type Whole<'a> = Option<&'a [u8]>;
+
 /// The bytes of the whole head, or `None` where its end has not come yet.
 ///
 /// Refuses line ends that are not CRLF here, since httparse takes a bare LF (RFC 9112 §2.2).
-pub(crate) fn whole<'a>(
-    bytes: &'a [u8],
-    bounds: &HeadBounds,
-) -> Result<Option<&'a [u8]>, HeadFault> {
+pub(crate) fn whole<'a>(bytes: &'a [u8], bounds: &HeadBounds) -> Result<Whole<'a>, HeadFault> {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4);
     let seen = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
     check_line_ends(seen)?;
@@ -184,10 +184,12 @@ pub(crate) fn fault_of(error: httparse::Error, head: &[u8]) -> HeadFault {
     }
 }
 
-/// Whether the start line holds `HTTP/digit.digit` where the version stands.
+/// Whether the start line has a version where one belongs, as `HTTP/digit.digit`.
 fn names_http(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.split(|byte| *byte == b' ').any(|word| {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (first, _target, third) = (words.next(), words.next(), words.next());
+    [first, third].into_iter().flatten().any(|word| {
         matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit())
     })
@@ -285,7 +287,9 @@ mod tests {
     fn a_length_is_one_plain_number() {
         let of = |list: &[(&str, &str)], minor| {
             let mut fields = Fields::default();
-            list.iter().for_each(|(name, value)| fields.push(name, value.as_bytes()));
+            for (name, value) in list {
+                fields.push(name, value.as_bytes());
+            }
             framing(&fields, minor)
         };
         assert_eq!(of(&[], 1), Ok(None));

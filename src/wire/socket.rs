@@ -599,21 +599,10 @@ mod tests {
     #[test]
     fn what_a_client_sends_ahead_is_kept_and_upstream_loses_nothing() {
         on_both(async |watch| {
-            let (mut upstream, mut origin) = pair(&watch).await;
-            let (mut caller, mut client) = pair(&watch).await;
-            runtime::spawn(
-                async move {
-                    for part in [&b"one"[..], b"two", b"three"] {
-                        caller.write(part.to_vec(), LIMIT).await.unwrap();
-                        runtime::sleep(Duration::from_millis(2)).await;
-                        origin.write(part.to_vec(), LIMIT).await.unwrap();
-                        runtime::sleep(Duration::from_millis(2)).await;
-                    }
-                    runtime::sleep(LIMIT).await;
-                    drop((caller, origin));
-                },
-                || panic!("the peers must not panic"),
-            );
+            let (mut upstream, origin) = pair(&watch).await;
+            let (caller, mut client) = pair(&watch).await;
+            let talk = talk(caller, origin);
+            runtime::spawn(talk, || panic!("the peers must not panic"));
             let mut got = Vec::new();
             while got.len() < 11 {
                 upstream.read_while(&mut got, 64, LIMIT, &mut client).await.unwrap();
@@ -625,6 +614,18 @@ mod tests {
             assert_eq!(client.idle(&mut ahead, LIMIT).await, Ok(7));
             assert_eq!(ahead, b"onetwothree");
         });
+    }
+
+    /// Says three words on both connections in turn, then keeps them open.
+    async fn talk(mut caller: Socket, mut origin: Socket) {
+        for part in [&b"one"[..], b"two", b"three"] {
+            caller.write(part.to_vec(), LIMIT).await.unwrap();
+            runtime::sleep(Duration::from_millis(2)).await;
+            origin.write(part.to_vec(), LIMIT).await.unwrap();
+            runtime::sleep(Duration::from_millis(2)).await;
+        }
+        runtime::sleep(LIMIT).await;
+        drop((caller, origin));
     }
 
     #[test]

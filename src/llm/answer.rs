@@ -88,3 +88,92 @@ fn read_choice(choice: Value<'_>, index: usize, walk: &mut Walk) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{hide_logprobs, read};
+    use crate::base::json::{Json, Reader};
+    use crate::base::splice::Splices;
+    use crate::base::usage::Usage;
+
+    fn json(text: &str) -> Json {
+        Reader::default().read(text.as_bytes()).unwrap()
+    }
+
+    fn segments(text: &str) -> Vec<(String, &'static str, String)> {
+        let answer = read(&json(text));
+        let joined = answer.text.joined();
+        let segments = answer.text.segments().iter();
+        segments
+            .map(|one| {
+                (joined[one.at.clone()].to_owned(), one.channel.name(), one.place.to_string())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_text_of_every_choice_is_found() {
+        let found = segments(
+            r#"{"id":"chatcmpl-1","object":"chat.completion","model":"m","choices":[
+            {"index":0,"message":{"role":"assistant","content":"one","refusal":null,
+              "reasoning_content":"hm","annotations":[{"type":"url_citation",
+              "url_citation":{"url":"https://a.example","title":"A"}}],
+              "tool_calls":[{"id":"call_1","type":"function",
+                "function":{"name":"mail","arguments":"{\"to\":1}"}}]},"finish_reason":"stop"},
+            {"index":1,"message":{"role":"assistant","content":[{"type":"text","text":"two"}],
+              "refusal":"no","audio":{"id":"a","data":"QUJD","transcript":"said"},
+              "function_call":{"name":"f","arguments":"{}"}},"finish_reason":"stop"}]}"#,
+        );
+        let found: Vec<(&str, &str, &str)> =
+            found.iter().map(|(text, channel, at)| (&**text, *channel, &**at)).collect();
+        for expected in [
+            ("one", "assistant", "choices[0].message.content"),
+            ("hm", "reasoning", "choices[0].message.reasoning"),
+            ("https://a.example", "assistant", "choices[0].message"),
+            ("{\"to\":1}", "tool_arguments", "choices[0].message.tool_calls[0].function.arguments"),
+            ("two", "assistant", "choices[1].message.content[0].text"),
+            ("no", "refusal", "choices[1].message.refusal"),
+            ("said", "assistant", "choices[1].message"),
+            ("{}", "tool_arguments", "choices[1].message.function_call"),
+        ] {
+            assert!(found.contains(&expected), "{expected:?} in {found:?}");
+        }
+        assert!(!found.iter().any(|(text, ..)| *text == "QUJD" || *text == "call_1"));
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_read_all_through() {
+        let found = segments(r#"{"error":{"message":"bad key sk-1","type":"x"}}"#);
+        assert_eq!(found[0], ("bad key sk-1".into(), "assistant", "error".into()));
+        assert_eq!(segments(r#"["a",{"b":"c"},41111111111]"#).len(), 3);
+        assert_eq!(segments(r#"{"choices":{"odd":"x"}}"#)[0].0, "x");
+    }
+
+    #[test]
+    fn odd_usage_counts_as_nought() {
+        let usage = |text: &str| read(&json(text)).usage;
+        assert_eq!(usage("{}"), None);
+        assert_eq!(usage(r#"{"usage":null}"#), None);
+        assert_eq!(usage(r#"{"usage":{}}"#), Some(Usage::default()));
+        let full = r#"{"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13,
+            "prompt_tokens_details":{"cached_tokens":8}}}"#;
+        let counted = Usage { input_tokens: 9, output_tokens: 4, cached_tokens: 8 };
+        assert_eq!(usage(full), Some(counted));
+        let odd = r#"{"usage":{"prompt_tokens":-1,"completion_tokens":"4",
+            "prompt_tokens_details":{"cached_tokens":1e30}}}"#;
+        assert_eq!(usage(odd), Some(Usage::default()));
+        let large = r#"{"usage":{"prompt_tokens":2,"prompt_tokens_details":{"cached_tokens":18446744073709551615}}}"#;
+        assert_eq!(usage(large).map(|usage| usage.cached_tokens), Some(2));
+    }
+
+    #[test]
+    fn logprobs_become_null_and_nothing_else_changes() {
+        let text = r#"{"choices":[ {"logprobs":{"content":[{"token":"s"}]},"index":0},{"logprobs":null},{}] }"#;
+        let mut splices = Splices::default();
+        hide_logprobs(&json(text), &mut splices);
+        assert_eq!(
+            String::from_utf8(splices.apply(text.as_bytes())).unwrap(),
+            r#"{"choices":[ {"logprobs":null,"index":0},{"logprobs":null},{}] }"#
+        );
+    }
+}

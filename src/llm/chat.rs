@@ -305,7 +305,7 @@ mod tests {
     use super::{ChatFault, ChatRequest, read};
     use crate::base::json::Reader;
     use crate::base::splice::Splices;
-    use crate::base::text::{Form, Trust};
+    use crate::base::text::{Form, Segment, Trust};
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
     use serde_json::Value as Body;
@@ -317,6 +317,16 @@ mod tests {
 
     fn with(members: &str) -> String {
         format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{members}}}"#)
+    }
+
+    /// Each segment as `trust channel place: text`.
+    fn lines(request: &ChatRequest) -> Vec<String> {
+        let words = request.text.joined().split('\0');
+        let line = |(one, word): (&Segment, &str)| {
+            let trust = if one.trust == Trust::Caller { "caller" } else { "retrieved" };
+            format!("{trust} {} {}: {word}", one.channel.name(), one.place)
+        };
+        request.text.segments().iter().zip(words).map(line).collect()
     }
 
     fn rewritten(text: &str, model: &str) -> String {
@@ -435,45 +445,31 @@ mod tests {
             "prediction":{"type":"content","content":"guess"},"metadata":{"k":"meta"},
             "user":"ann@x.example","seed":1234567890,"stop":["halt"]}"#;
         let request = ask(text).unwrap();
-        let joined = request.text.joined();
-        let found: Vec<(&str, &str, String)> = request
-            .text
-            .segments()
-            .iter()
-            .map(|one| (&joined[one.at.clone()], one.channel.name(), one.place.to_string()))
-            .collect();
-        for (text, channel, place) in [
-            ("rules", "system", "messages[0].content"),
-            ("ann", "user", "messages[1]"),
-            ("a\nb", "user", "messages[1].content[0].text"),
-            ("https://x.example/i.png", "user", "messages[1].content[2]"),
-            ("cv.pdf", "document", "messages[1].content[4]"),
-            ("unknown", "user", "messages[1].content[5]"),
-            ("think", "reasoning", "messages[2].reasoning"),
-            ("nay", "refusal", "messages[2].refusal"),
-            (
-                "{\"q\":4111111111111111}",
-                "tool_arguments",
-                "messages[2].tool_calls[0].function.arguments",
-            ),
-            ("fetched", "tool_result", "messages[3].content"),
-            ("does f", "tool_definition", "tools[0]"),
-            ("a@b.example", "tool_definition", "tools[0]"),
-            ("12345678", "tool_definition", "tools[0]"),
-            ("guess", "user", "prediction"),
-            ("meta", "user", "metadata"),
-            ("ann@x.example", "user", "user"),
-            ("halt", "user", "request"),
+        let found = lines(&request);
+        for expected in [
+            "caller system messages[0].content: rules",
+            "caller user messages[1]: ann",
+            "caller user messages[1].content[0].text: a\nb",
+            "caller user messages[1].content[2]: https://x.example/i.png",
+            "retrieved document messages[1].content[4]: cv.pdf",
+            "caller user messages[1].content[5]: unknown",
+            "caller reasoning messages[2].reasoning: think",
+            "caller refusal messages[2].refusal: nay",
+            "caller tool_arguments messages[2].tool_calls[0].function.arguments: {\"q\":4111111111111111}",
+            "retrieved tool_result messages[3].content: fetched",
+            "caller tool_definition tools[0]: does f",
+            "caller tool_definition tools[0]: a@b.example",
+            "caller tool_definition tools[0]: 12345678",
+            "caller user prediction: guess",
+            "caller user metadata: meta",
+            "caller user user: ann@x.example",
+            "caller user request: halt",
         ] {
-            let expected = (text, channel, place.to_owned());
-            assert!(found.contains(&expected), "{expected:?} in {found:#?}");
+            assert!(found.iter().any(|one| one == expected), "{expected} in {found:#?}");
         }
         for hidden in ["data:", "QUJD", "call_1", "1234567890", "object", "properties"] {
-            assert!(!joined.contains(hidden), "{hidden}");
+            assert!(!request.text.joined().contains(hidden), "{hidden}");
         }
-        let fetched =
-            request.text.segments().iter().find(|one| &joined[one.at.clone()] == "fetched");
-        assert_eq!(fetched.unwrap().trust, Trust::Retrieved);
     }
 
     #[test]
@@ -484,7 +480,7 @@ mod tests {
             .text
             .segments()
             .iter()
-            .map(|one| (&text[one.source.raw.clone()], one.source.form))
+            .map(|one| (text.get(one.source.raw.clone()).unwrap(), one.source.form))
             .collect();
         assert_eq!(
             forms,

@@ -355,7 +355,8 @@ mod tests {
                 return Err(Stopped { rule: "word".into() });
             }
             *held = held.replace(WORD, "[W]");
-            let keep = (0..WORD.len()).rev().find(|keep| held.ends_with(&WORD[..*keep])).unwrap();
+            let is_begun = |keep: &usize| held.ends_with(WORD.split_at(*keep).0);
+            let keep = (0..WORD.len()).rev().find(is_begun).unwrap();
             let rest = held.split_off(held.len() - keep);
             out.push_str(&std::mem::replace(held, rest));
             Ok(())
@@ -378,35 +379,35 @@ mod tests {
         fn read(bytes: &[u8]) -> Self {
             let mut client = Self::default();
             let text = std::str::from_utf8(bytes).unwrap();
-            for event in text.split_terminator("\n\n") {
-                assert!(!client.done, "after [DONE]: {event}");
-                let lines: Vec<&str> =
-                    event.lines().map(|line| line.strip_prefix("data: ").unwrap()).collect();
-                let data = lines.join("\n");
-                if data == "[DONE]" {
-                    client.done = true;
-                } else {
-                    client.chunk(&serde_json::from_str(&data).unwrap());
-                }
-                client.events.push(data);
-            }
+            text.split_terminator("\n\n").for_each(|event| client.event(event));
             client
         }
 
-        fn chunk(&mut self, chunk: &Value) {
-            for choice in chunk["choices"].as_array().into_iter().flatten() {
-                let index = choice["index"].as_u64().unwrap();
-                let delta = &choice["delta"];
-                for name in ["content", "refusal", "reasoning_content", "reasoning"] {
-                    self.text(index, name.to_owned(), &delta[name]);
-                }
-                for call in delta["tool_calls"].as_array().into_iter().flatten() {
-                    let name = format!("tool{}", call["index"]);
-                    self.text(index, name, &call["function"]["arguments"]);
-                }
-                if let Some(reason) = choice["finish_reason"].as_str() {
-                    assert_eq!(self.finished.insert(index, reason.to_owned()), None);
-                }
+        fn event(&mut self, event: &str) {
+            assert!(!self.done, "after [DONE]: {event}");
+            let lines = event.lines().map(|line| line.strip_prefix("data: ").unwrap());
+            let data = lines.collect::<Vec<_>>().join("\n");
+            self.done = data == "[DONE]";
+            if !self.done {
+                let chunk: Value = serde_json::from_str(&data).unwrap();
+                let choices = chunk["choices"].as_array().into_iter().flatten();
+                choices.for_each(|choice| self.choice(choice));
+            }
+            self.events.push(data);
+        }
+
+        fn choice(&mut self, choice: &Value) {
+            let index = choice["index"].as_u64().unwrap();
+            let delta = &choice["delta"];
+            for name in ["content", "refusal", "reasoning_content", "reasoning"] {
+                self.text(index, name.to_owned(), &delta[name]);
+            }
+            for call in delta["tool_calls"].as_array().into_iter().flatten() {
+                let name = format!("tool{}", call["index"]);
+                self.text(index, name, &call["function"]["arguments"]);
+            }
+            if let Some(reason) = choice["finish_reason"].as_str() {
+                assert_eq!(self.finished.insert(index, reason.to_owned()), None);
             }
         }
 
@@ -473,7 +474,7 @@ mod tests {
     fn a_stream_without_a_match_passes_byte_for_byte() {
         let events = realistic();
         let out = relay(&events, &mut Pass, true);
-        let expected: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let expected = format!("data: {}\n\n", events.join("\n\ndata: "));
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -633,8 +634,7 @@ mod tests {
         };
         let tools = |index: usize| {
             format!(
-                r#"{{"index":{},"delta":{{"content":"a","refusal":"b","reasoning":"c"}}}}"#,
-                index
+                r#"{{"index":{index},"delta":{{"content":"a","refusal":"b","reasoning":"c"}}}}"#
             )
         };
         for (event, expected) in [
@@ -771,7 +771,7 @@ mod tests {
             let mut client = Client::default();
             for mut choice in chunk["choices"].as_array().unwrap().clone() {
                 choice["finish_reason"] = Value::Null;
-                client.chunk(&serde_json::json!({"choices": [choice]}));
+                client.choice(&choice);
             }
             for (key, text) in whole(&steps) {
                 assert_eq!(client.texts[&key], text.replace(WORD, "[W]"));

@@ -433,7 +433,8 @@ mod tests {
               {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},
               {"type":"image_url","image_url":{"url":"https://x.example/i.png"}},
               {"type":"input_audio","input_audio":{"data":"QUJD","format":"wav"}},
-              {"type":"file","file":{"filename":"cv.pdf","file_data":"data:application/pdf;base64,JVBE"}},
+              {"type":"file","file":{"filename":"cv.pdf",
+                "file_data":"data:application/pdf;base64,JVBE"}},
               {"type":"new_kind","new":{"deep":["unknown"]}}]},
             {"role":"assistant","content":null,"reasoning_content":"think","refusal":"nay",
               "tool_calls":[{"id":"call_1","type":"function",
@@ -455,7 +456,8 @@ mod tests {
             "caller user messages[1].content[5]: unknown",
             "caller reasoning messages[2].reasoning: think",
             "caller refusal messages[2].refusal: nay",
-            "caller tool_arguments messages[2].tool_calls[0].function.arguments: {\"q\":4111111111111111}",
+            "caller tool_arguments messages[2].tool_calls[0].function.arguments: \
+             {\"q\":4111111111111111}",
             "retrieved tool_result messages[3].content: fetched",
             "caller tool_definition tools[0]: does f",
             "caller tool_definition tools[0]: a@b.example",
@@ -552,7 +554,7 @@ mod tests {
             let text = body.to_string();
             let json = Reader::default().read(text.as_bytes()).unwrap();
             match read(text.as_bytes(), &json) {
-                Ok(request) => assert!(body["messages"][0]["role"].is_string(), "{:?}", request.ask),
+                Ok(_) => assert!(body["messages"][0]["role"].is_string()),
                 Err(fault) => assert!(fault.message.ends_with('.')),
             }
         }
@@ -575,7 +577,8 @@ mod tests {
         });
         let role = prop_oneof![Just(Body::from("user")), inner.clone()];
         let message = (role, inner.clone()).prop_map(|(role, content)| {
-            serde_json::json!({"role": role, "content": content, "tool_calls": content["tool_calls"]})
+            let calls = content["tool_calls"].clone();
+            serde_json::json!({"role": role, "content": content, "tool_calls": calls})
         });
         let root = "(stream|stream_options|tools|functions|n|max_tokens|metadata|prediction)";
         (vec(message, 0..3), btree_map(root, inner, 0..3)).prop_map(|(messages, rest)| {

@@ -2,7 +2,8 @@
 //!
 //! Text that the mask holds back comes out with a later piece of the same run, or, when the run
 //! ends, in a chunk of Ringwall's own before the event that ends it. Text of the fields that
-//! clients join is masked as one run; any other string is masked by itself.
+//! clients join is masked as one run; any other string is masked by itself, under one key that
+//! ends each time: a mask takes a piece after `finish` as the beginning of a new run.
 
 use crate::base::json::{JsonError, Reader, Value};
 use crate::base::mask::{Stopped, StreamMask};
@@ -433,10 +434,11 @@ mod tests {
         out
     }
 
+    const HEAD: &str =
+        r#"{"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","choices":["#;
+
     fn chunk(choices: &str) -> String {
-        format!(
-            r#"{{"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","choices":[{choices}]}}"#
-        )
+        format!("{HEAD}{choices}]}}")
     }
 
     fn delta(choice: u32, delta: &str, finish: &str) -> String {
@@ -451,20 +453,26 @@ mod tests {
 
     /// A stream as providers send it: two answers, one of which calls two tools.
     fn realistic() -> Vec<String> {
-        let call = |index: u32, rest: &str| format!(r#""tool_calls":[{{"index":{index},{rest}}}]"#);
+        let call = |index: u32, rest: &str| {
+            chunk(&delta(1, &format!(r#""tool_calls":[{{"index":{index},{rest}}}]"#), "null"))
+        };
+        let begin = |index: u32, name: &str, arguments: &str| {
+            let function = format!(r#""function":{{"name":"{name}","arguments":"{arguments}"}}"#);
+            call(index, &format!(r#""id":"call_{name}","type":"function",{function}"#))
+        };
         [
             chunk(&delta(0, r#""role":"assistant","content":"","refusal":null"#, "null")),
             chunk(&delta(1, r#""role":"assistant","content":null"#, "null")),
             chunk(&delta(0, r#""content":"The sec""#, "null")),
-            chunk(&delta(1, &call(0, r#""id":"call_a","type":"function","function":{"name":"f","arguments":""}"#), "null")),
-            chunk(&delta(1, &call(0, r#""function":{"arguments":"{\"a\":\"sec"}"#), "null")),
+            begin(0, "f", ""),
+            call(0, r#""function":{"arguments":"{\"a\":\"sec"}"#),
             chunk(&delta(0, r#""content":"ret is se""#, "null")),
-            chunk(&delta(1, &call(0, r#""function":{"arguments":"ret\"}"}"#), "null")),
-            chunk(&delta(1, &call(1, r#""id":"call_b","type":"function","function":{"name":"g","arguments":"[1"}"#), "null")),
-            chunk(&delta(1, &call(1, r#""function":{"arguments":",2]"}"#), "null")),
+            call(0, r#""function":{"arguments":"ret\"}"}"#),
+            begin(1, "g", "[1"),
+            call(1, r#""function":{"arguments":",2]"}"#),
             chunk(&delta(0, "", "\"stop\"")),
             chunk(&delta(1, "", "\"tool_calls\"")),
-            r#"{"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#.to_owned(),
+            format!(r#"{HEAD}],"usage":{{"prompt_tokens":5,"completion_tokens":6}}}}"#),
             "[DONE]".to_owned(),
         ]
         .into()
@@ -585,8 +593,12 @@ mod tests {
     #[test]
     fn strings_outside_the_known_runs_are_masked_too() {
         let events = [
-            r#"{"id":"secret","choices":[{"index":0,"delta":{"new":["secret"],"audio":{"transcript":"sec"}},"message":{"content":"secret"}}],"citations":["secret"]}"#,
-            r#"{"choices":[{"index":0,"delta":{"audio":{"transcript":"ret"},"content":[{"type":"text","text":"secret"}],"reasoning_details":[{"index":0,"text":"secret"}]}}]}"#,
+            r#"{"id":"secret","choices":[{"index":0,"message":{"content":"secret"},
+                "delta":{"new":["secret"],"audio":{"transcript":"sec"}}}],
+                "citations":["secret"]}"#,
+            r#"{"choices":[{"index":0,"delta":{"audio":{"transcript":"ret"},
+                "content":[{"type":"text","text":"secret"}],
+                "reasoning_details":[{"index":0,"text":"secret"}]}}]}"#,
         ];
         let out = relay(&events.map(str::to_owned), &mut Word::default(), false);
         let text = String::from_utf8(out).unwrap();
@@ -753,7 +765,7 @@ mod tests {
             for client in [&held, &masked] {
                 assert_eq!(client.finished, plain.finished);
                 for event in client.events.iter().filter(|event| *event != "[DONE]") {
-                    assert!(event.starts_with(r#"{"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","choices":["#));
+                    assert!(event.starts_with(HEAD), "{event}");
                 }
             }
         }
@@ -762,12 +774,11 @@ mod tests {
         fn several_pieces_in_one_chunk_are_the_same_text(steps in steps()) {
             let finish = (0..3).map(|choice| (choice, true)).collect();
             let events = [event(&steps, &finish)];
-            let mut reader = Reader::default();
-            let (mut stream, mut mask, mut out) = (ChatStream::new(false), Word::default(), Vec::new());
-            stream.event(&events[0], &mut reader, &mut mask, &mut out).unwrap();
+            let out = relay(&events, &mut Word::default(), false);
             // One event: what was held joined the last piece of its run.
             let text = String::from_utf8(out).unwrap();
-            let chunk: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+            let data = text.trim().strip_prefix("data: ").unwrap();
+            let chunk: Value = serde_json::from_str(data).unwrap();
             let mut client = Client::default();
             for mut choice in chunk["choices"].as_array().unwrap().clone() {
                 choice["finish_reason"] = Value::Null;

@@ -85,7 +85,10 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(
             text,
-            r#"{"error":{"message":"later","type":"rate_limit_error","param":null,"code":"rate_limited"}}"#
+            concat!(
+                r#"{"error":{"message":"later","type":"rate_limit_error","#,
+                r#""param":null,"code":"rate_limited"}}"#
+            )
         );
         for (status, name) in [
             (400, "invalid_request_error"),

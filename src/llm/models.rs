@@ -1,4 +1,6 @@
 //! The answer to `GET /v1/models`: the names that the caller may use.
+//!
+//! Policy chooses the names; nothing here tells a caller of a model that it may not use.
 
 use crate::base::json::escape_into;
 

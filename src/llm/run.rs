@@ -288,3 +288,53 @@ pub fn write_event(
     out.extend_from_slice(finish_reason.as_bytes());
     out.extend_from_slice(b"}]}\n\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Balance, Field, write_event};
+
+    #[test]
+    fn arguments_end_with_their_last_bracket_however_they_are_cut() {
+        let whole = r#"{"a":"}\"]","b":[{},"\\"]} "#;
+        for cut in 1..whole.len() {
+            let (first, second) = whole.split_at(cut);
+            let mut balance = Balance::default();
+            let early = balance.take(first);
+            assert_eq!(early, cut >= whole.len() - 1, "{first}");
+            assert_eq!(balance.take(second), !second.trim().is_empty(), "{second}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_or_array_never_ends() {
+        for text in ["", "12", "\"{}\"", "{", "{}x", "[\"]"] {
+            assert!(!Balance::default().take(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_writes_a_valid_event() {
+        for field in [
+            Field::Content,
+            Field::Custom(3),
+            Field::Detail(3),
+            Field::FunctionCall,
+            Field::Reasoning,
+            Field::ReasoningContent,
+            Field::Refusal,
+            Field::Summary(3),
+            Field::Text,
+            Field::Thinking,
+            Field::Tool(3),
+            Field::Transcript,
+        ] {
+            let mut out = Vec::new();
+            write_event(b"\"id\":\"x\",", 2, field, "a \"b\"\n", "null", &mut out);
+            let json = std::str::from_utf8(&out).unwrap().strip_prefix("data: ").unwrap();
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            assert_eq!(value["id"], "x");
+            assert_eq!(value["choices"][0]["index"], 2);
+            assert!(json.contains(r#""a \"b\"\n""#), "{json}");
+        }
+    }
+}

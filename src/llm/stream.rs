@@ -2,7 +2,8 @@
 //!
 //! Text that the mask holds back comes out with a later piece of the same run, or, when the run
 //! ends, in a chunk of Ringwall's own before the event that ends it. Text of the fields that
-//! clients join is masked as one run; any other string is masked by itself.
+//! clients join is masked as one run; any other string is masked by itself, under one key that
+//! ends each time: a mask takes a piece after `finish` as the beginning of a new run.
 
 use crate::base::json::{JsonError, Reader, Value};
 use crate::base::mask::{Stopped, StreamMask};
@@ -299,4 +300,500 @@ fn write_data(data: &[u8], out: &mut Vec<u8>) {
         out.push(b'\n');
     }
     out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ChatStream, Flow, StreamFault};
+    use crate::base::json::{Reader, escape_into};
+    use crate::base::mask::{Stopped, StreamKey, StreamMask};
+    use crate::base::text::Channel;
+    use crate::base::usage::Usage;
+    use proptest::collection::vec;
+    use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+
+    /// Releases everything at once.
+    struct Pass;
+
+    impl StreamMask for Pass {
+        fn push(&mut self, _: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
+            out.push_str(text);
+            Ok(())
+        }
+        fn finish(&mut self, _: StreamKey, _: &mut String) -> Result<(), Stopped> {
+            Ok(())
+        }
+    }
+
+    /// Holds everything until its run ends.
+    #[derive(Default)]
+    struct Hold(BTreeMap<StreamKey, String>);
+
+    impl StreamMask for Hold {
+        fn push(&mut self, key: StreamKey, text: &str, _: &mut String) -> Result<(), Stopped> {
+            self.0.entry(key).or_default().push_str(text);
+            Ok(())
+        }
+        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
+            out.push_str(&self.0.remove(&key).unwrap_or_default());
+            Ok(())
+        }
+    }
+
+    /// Masks a word with exact hold-back, and blocks at another.
+    #[derive(Default)]
+    struct Word(Hold);
+
+    const WORD: &str = "secret";
+
+    impl StreamMask for Word {
+        fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
+            let held = self.0.0.entry(key).or_default();
+            held.push_str(text);
+            if held.contains("forbidden") {
+                return Err(Stopped { rule: "word".into() });
+            }
+            *held = held.replace(WORD, "[W]");
+            let is_begun = |keep: &usize| held.ends_with(WORD.split_at(*keep).0);
+            let keep = (0..WORD.len()).rev().find(is_begun).unwrap();
+            let rest = held.split_off(held.len() - keep);
+            out.push_str(&std::mem::replace(held, rest));
+            Ok(())
+        }
+        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
+            self.0.finish(key, out)
+        }
+    }
+
+    /// What a client makes of a stream.
+    #[derive(Debug, Default)]
+    struct Client {
+        events: Vec<String>,
+        texts: BTreeMap<(u64, String), String>,
+        finished: BTreeMap<u64, String>,
+        done: bool,
+    }
+
+    impl Client {
+        fn read(bytes: &[u8]) -> Self {
+            let mut client = Self::default();
+            let text = std::str::from_utf8(bytes).unwrap();
+            text.split_terminator("\n\n").for_each(|event| client.event(event));
+            client
+        }
+
+        fn event(&mut self, event: &str) {
+            assert!(!self.done, "after [DONE]: {event}");
+            let lines = event.lines().map(|line| line.strip_prefix("data: ").unwrap());
+            let data = lines.collect::<Vec<_>>().join("\n");
+            self.done = data == "[DONE]";
+            if !self.done {
+                let chunk: Value = serde_json::from_str(&data).unwrap();
+                let choices = chunk["choices"].as_array().into_iter().flatten();
+                choices.for_each(|choice| self.choice(choice));
+            }
+            self.events.push(data);
+        }
+
+        fn choice(&mut self, choice: &Value) {
+            let index = choice["index"].as_u64().unwrap();
+            let delta = &choice["delta"];
+            for name in ["content", "refusal", "reasoning_content", "reasoning"] {
+                self.text(index, name.to_owned(), &delta[name]);
+            }
+            for call in delta["tool_calls"].as_array().into_iter().flatten() {
+                let name = format!("tool{}", call["index"]);
+                self.text(index, name, &call["function"]["arguments"]);
+            }
+            if let Some(reason) = choice["finish_reason"].as_str() {
+                assert_eq!(self.finished.insert(index, reason.to_owned()), None);
+            }
+        }
+
+        fn text(&mut self, choice: u64, name: String, text: &Value) {
+            let Some(text) = text.as_str().filter(|text| !text.is_empty()) else { return };
+            assert!(!self.finished.contains_key(&choice), "text after the finish reason");
+            self.texts.entry((choice, name)).or_default().push_str(text);
+        }
+
+        fn of(&self, choice: u64, name: &str) -> &str {
+            self.texts.get(&(choice, name.to_owned())).map_or("", String::as_str)
+        }
+    }
+
+    fn relay(events: &[String], mask: &mut dyn StreamMask, usage_wanted: bool) -> Vec<u8> {
+        let mut stream = ChatStream::new(usage_wanted);
+        let mut reader = Reader::default();
+        let mut out = Vec::new();
+        for event in events {
+            stream.event(event, &mut reader, mask, &mut out).unwrap();
+        }
+        stream.finish(mask, &mut out).unwrap();
+        out
+    }
+
+    const HEAD: &str =
+        r#"{"id":"c1","object":"chat.completion.chunk","created":7,"model":"m","choices":["#;
+
+    fn chunk(choices: &str) -> String {
+        format!("{HEAD}{choices}]}}")
+    }
+
+    fn delta(choice: u32, delta: &str, finish: &str) -> String {
+        format!(r#"{{"index":{choice},"delta":{{{delta}}},"finish_reason":{finish}}}"#)
+    }
+
+    fn quoted(text: &str) -> String {
+        let mut out = Vec::new();
+        escape_into(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// A stream as providers send it: two answers, one of which calls two tools.
+    fn realistic() -> Vec<String> {
+        let call = |index: u32, rest: &str| {
+            chunk(&delta(1, &format!(r#""tool_calls":[{{"index":{index},{rest}}}]"#), "null"))
+        };
+        let begin = |index: u32, name: &str, arguments: &str| {
+            let function = format!(r#""function":{{"name":"{name}","arguments":"{arguments}"}}"#);
+            call(index, &format!(r#""id":"call_{name}","type":"function",{function}"#))
+        };
+        [
+            chunk(&delta(0, r#""role":"assistant","content":"","refusal":null"#, "null")),
+            chunk(&delta(1, r#""role":"assistant","content":null"#, "null")),
+            chunk(&delta(0, r#""content":"The sec""#, "null")),
+            begin(0, "f", ""),
+            call(0, r#""function":{"arguments":"{\"a\":\"sec"}"#),
+            chunk(&delta(0, r#""content":"ret is se""#, "null")),
+            call(0, r#""function":{"arguments":"ret\"}"}"#),
+            begin(1, "g", "[1"),
+            call(1, r#""function":{"arguments":",2]"}"#),
+            chunk(&delta(0, "", "\"stop\"")),
+            chunk(&delta(1, "", "\"tool_calls\"")),
+            format!(r#"{HEAD}],"usage":{{"prompt_tokens":5,"completion_tokens":6}}}}"#),
+            "[DONE]".to_owned(),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn a_stream_without_a_match_passes_byte_for_byte() {
+        let events = realistic();
+        let out = relay(&events, &mut Pass, true);
+        let expected = format!("data: {}\n\n", events.join("\n\ndata: "));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_word_that_is_split_over_events_is_masked_in_every_run() {
+        let client = Client::read(&relay(&realistic(), &mut Word::default(), false));
+        assert_eq!(client.of(0, "content"), "The [W] is se");
+        assert_eq!(client.of(1, "tool0"), r#"{"a":"[W]"}"#);
+        assert_eq!(client.of(1, "tool1"), "[1,2]");
+        assert_eq!(client.finished[&0], "stop");
+        assert_eq!(client.finished[&1], "tool_calls");
+        assert!(client.done);
+    }
+
+    #[test]
+    fn arguments_are_whole_before_the_next_tool_begins() {
+        let mut stream = ChatStream::new(false);
+        let (mut reader, mut mask, mut out) = (Reader::default(), Hold::default(), Vec::new());
+        for event in &realistic()[..7] {
+            stream.event(event, &mut reader, &mut mask, &mut out).unwrap();
+        }
+        assert_eq!(Client::read(&out).of(1, "tool0"), r#"{"a":"secret"}"#);
+    }
+
+    #[test]
+    fn held_text_joins_the_last_piece_or_comes_as_an_event_before_the_end() {
+        let joined = [
+            chunk(&delta(0, r#""content":"a""#, "null")),
+            chunk(&delta(0, r#""content":"b""#, "\"length\"")),
+        ];
+        let out = String::from_utf8(relay(&joined, &mut Hold::default(), true)).unwrap();
+        let expected = [
+            chunk(&delta(0, r#""content":"""#, "null")),
+            chunk(&delta(0, r#""content":"ab""#, "\"length\"")),
+        ];
+        assert_eq!(out, expected.map(|event| format!("data: {event}\n\n")).concat());
+
+        let both = format!("{},{}", delta(0, "", "\"stop\""), delta(1, r#""content":"x""#, "null"));
+        let apart = [chunk(&delta(0, r#""content":"a\"b""#, "null")), chunk(&both)];
+        let client = Client::read(&relay(&apart, &mut Hold::default(), true));
+        assert_eq!(client.events[1], chunk(&delta(0, r#""content":"a\"b""#, "null")));
+        assert_eq!(client.events.len(), 4, "{:?}", client.events);
+        assert_eq!(client.of(1, "content"), "x");
+    }
+
+    #[test]
+    fn done_and_an_early_end_flush_what_is_held() {
+        let first = chunk(&delta(0, r#""content":"tail""#, "null"));
+        for events in [vec![first.clone(), "[DONE]".to_owned()], vec![first]] {
+            let client = Client::read(&relay(&events, &mut Hold::default(), false));
+            assert_eq!(client.of(0, "content"), "tail");
+            assert_eq!(client.done, events.len() == 2);
+        }
+    }
+
+    #[test]
+    fn the_count_that_the_caller_did_not_ask_for_stays_here() {
+        let mut stream = ChatStream::new(false);
+        let (mut reader, mut out) = (Reader::default(), Vec::new());
+        for (data, expected) in [
+            (r#"{"id":"a","choices":[],"usage":null}"#, r#"{"id":"a","choices":[]}"#),
+            (r#"{"id":"a", "usage" : null, "choices":[] }"#, r#"{"id":"a", "choices":[] }"#),
+            (r#"{"usage":null,"id":"a"}"#, r#"{"id":"a"}"#),
+            (r#"{ "usage":null }"#, "{  }"),
+        ] {
+            out.clear();
+            stream.event(data, &mut reader, &mut Pass, &mut out).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), format!("data: {expected}\n\n"));
+        }
+        out.clear();
+        let count = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#;
+        stream.event(count, &mut reader, &mut Pass, &mut out).unwrap();
+        assert!(out.is_empty());
+        let usage = Usage { input_tokens: 5, output_tokens: 6, cached_tokens: 0 };
+        assert_eq!(stream.usage(), Some(usage));
+    }
+
+    #[test]
+    fn logprobs_are_hidden_unless_no_guard_masks() {
+        let event =
+            r#"{"choices":[{"index":0,"delta":{},"logprobs":{"content":[{"token":"s"}]}}]}"#;
+        let mut reader = Reader::default();
+        for keep in [false, true] {
+            let (mut stream, mut out) = (ChatStream::new(true), Vec::new());
+            if keep {
+                stream.keep_logprobs();
+            }
+            stream.event(event, &mut reader, &mut Pass, &mut out).unwrap();
+            let logprobs = if keep { r#"{"content":[{"token":"s"}]}"# } else { "null" };
+            let expected = format!(
+                "data: {{\"choices\":[{{\"index\":0,\"delta\":{{}},\"logprobs\":{logprobs}}}]}}\n\n"
+            );
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_comes_after_what_was_held_and_is_masked_itself() {
+        let events = [
+            chunk(&delta(0, r#""content":"a sec""#, "null")),
+            r#"{"error":{"message":"no secret","code":500}}"#.to_owned(),
+        ];
+        let client = Client::read(&relay(&events, &mut Word::default(), false));
+        assert_eq!(client.of(0, "content"), "a sec");
+        assert_eq!(client.events[2], r#"{"error":{"message":"no [W]","code":500}}"#);
+    }
+
+    #[test]
+    fn strings_outside_the_known_runs_are_masked_too() {
+        let events = [
+            r#"{"id":"secret","choices":[{"index":0,"message":{"content":"secret"},
+                "delta":{"new":["secret"],"audio":{"transcript":"sec"}}}],
+                "citations":["secret"]}"#,
+            r#"{"choices":[{"index":0,"delta":{"audio":{"transcript":"ret"},
+                "content":[{"type":"text","text":"secret"}],
+                "reasoning_details":[{"index":0,"text":"secret"}]}}]}"#,
+        ];
+        let out = relay(&events.map(str::to_owned), &mut Word::default(), false);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches(WORD).count(), 1, "only the id stays: {text}");
+        assert_eq!(text.matches("[W]").count(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_cut_ends_every_open_choice_and_then_the_stream() {
+        let mut stream = ChatStream::new(false);
+        let (mut reader, mut mask, mut out) = (Reader::default(), Word::default(), Vec::new());
+        let two = format!("{},{}", delta(0, r#""content":"hi""#, "null"), delta(1, "", "\"stop\""));
+        stream.event(&chunk(&two), &mut reader, &mut mask, &mut out).unwrap();
+        let bad = chunk(&delta(0, r#""content":"forbidden""#, "null"));
+        let sent = out.len();
+        let fault = stream.event(&bad, &mut reader, &mut mask, &mut out).unwrap_err();
+        assert_eq!(fault, StreamFault::Blocked(Stopped { rule: "word".into() }));
+        assert_eq!(out.len(), sent, "nothing of a blocked event goes out");
+        stream.cut("guard_blocked", "The answer was stopped.", &mut out);
+        let length = out.len();
+        stream.cut("again", "again", &mut out);
+        assert_eq!(out.len(), length);
+        let client = Client::read(&out);
+        assert_eq!(client.finished[&0], "content_filter");
+        assert_eq!(client.finished[&1], "stop");
+        assert_eq!(client.of(0, "refusal"), "The answer was stopped. (guard_blocked)");
+        assert!(client.done && client.events[1].contains(r#""id":"c1""#));
+        let later = stream.event(&bad, &mut reader, &mut mask, &mut out);
+        assert_eq!((later, out.len()), (Ok(Flow::Done), length));
+    }
+
+    #[test]
+    fn a_cut_before_the_first_event_is_a_whole_answer() {
+        let mut out = Vec::new();
+        ChatStream::new(false).cut("budget", "Stopped.", &mut out);
+        let client = Client::read(&out);
+        assert_eq!(client.finished[&0], "content_filter");
+        assert!(client.done);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_never_forwarded() {
+        let many = |count: usize, one: &dyn Fn(usize) -> String| {
+            chunk(&(0..count).map(one).collect::<Vec<_>>().join(","))
+        };
+        let tools = |index: usize| {
+            format!(
+                r#"{{"index":{index},"delta":{{"content":"a","refusal":"b","reasoning":"c"}}}}"#
+            )
+        };
+        for (event, expected) in [
+            ("[1]".to_owned(), StreamFault::Shape("a chunk must be an object")),
+            (chunk("1"), StreamFault::Shape("a choice must be an object")),
+            (chunk(r#"{"index":-1}"#), StreamFault::Shape("an index must be a whole number")),
+            (chunk(r#"{"index":4294967295}"#), StreamFault::Shape("an index is too large")),
+            (many(129, &|_| "{}".to_owned()), StreamFault::TooManyChoices),
+            (many(86, &tools), StreamFault::TooManyRuns),
+        ] {
+            let (mut stream, mut out) = (ChatStream::new(false), Vec::new());
+            let fault = stream.event(&event, &mut Reader::default(), &mut Pass, &mut out);
+            assert_eq!((fault, out.len()), (Err(expected), 0));
+        }
+        for event in ["", "{", r#"{"id":"a","id":"b"}"#, "data"] {
+            let (mut stream, mut out) = (ChatStream::new(false), Vec::new());
+            let fault = stream.event(event, &mut Reader::default(), &mut Pass, &mut out);
+            assert!(matches!(fault, Err(StreamFault::Json(_))) && out.is_empty());
+        }
+    }
+
+    #[test]
+    fn text_after_the_finish_reason_is_refused_but_an_empty_delta_is_not() {
+        let mut stream = ChatStream::new(false);
+        let (mut reader, mut out) = (Reader::default(), Vec::new());
+        let mut send = |text: &str, finish: &str| {
+            let event = chunk(&delta(0, &format!(r#""content":"{text}""#), finish));
+            stream.event(&event, &mut reader, &mut Pass, &mut out)
+        };
+        assert_eq!(send("a", "\"\""), Ok(Flow::Continue));
+        assert_eq!(send("b", "\"stop\""), Ok(Flow::Continue));
+        assert_eq!(send("", "\"stop\""), Ok(Flow::Continue));
+        assert_eq!(send("c", "null"), Err(StreamFault::AfterEnd));
+    }
+
+    #[test]
+    fn data_of_several_lines_stays_data_of_several_lines() {
+        let out = relay(&["{\"choices\":\n[]}".to_owned()], &mut Pass, true);
+        assert_eq!(out, b"data: {\"choices\":\ndata: []}\n\n");
+    }
+
+    /// One piece of a run: choice, which of its runs, text.
+    type Step = (u64, usize, String);
+
+    const NAMES: [&str; 6] =
+        ["content", "refusal", "reasoning_content", "reasoning", "tool0", "tool1"];
+
+    fn event(steps: &[Step], finish: &BTreeMap<u64, bool>) -> String {
+        let choice = |(choice, run, text): &Step| {
+            let text = quoted(text);
+            let inner = match NAMES[*run] {
+                "tool0" => {
+                    format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{text}"}}}}]"#)
+                }
+                "tool1" => {
+                    format!(r#""tool_calls":[{{"index":1,"function":{{"arguments":"{text}"}}}}]"#)
+                }
+                name => format!(r#""{name}":"{text}""#),
+            };
+            let finish = if finish.contains_key(choice) { "\"stop\"" } else { "null" };
+            format!(r#"{{"index":{choice},"delta":{{{inner}}},"finish_reason":{finish}}}"#)
+        };
+        chunk(&steps.iter().map(choice).collect::<Vec<_>>().join(","))
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let piece = prop_oneof![
+            "[secrt]{1,4}",
+            "(secret|se|cret|s|ec|ret|cre|t)",
+            "[a-z{}\\[\\]\"\\\\\n\t🙂é]{0,6}",
+        ];
+        vec((0..3_u64, 0..NAMES.len(), piece), 1..40)
+    }
+
+    fn whole(steps: &[Step]) -> BTreeMap<(u64, String), String> {
+        let mut texts: BTreeMap<_, String> = BTreeMap::new();
+        for (choice, run, text) in steps.iter().filter(|(.., text)| !text.is_empty()) {
+            texts.entry((*choice, NAMES[*run].to_owned())).or_default().push_str(text);
+        }
+        texts
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn for_any_split_the_client_reads_the_same_text(
+            steps in steps(),
+            ends_alone in any::<bool>(),
+            sends_done in any::<bool>(),
+        ) {
+            let mut events = Vec::new();
+            let last = |choice: u64| steps.iter().rposition(|step| step.0 == choice);
+            for (order, step) in steps.iter().enumerate() {
+                let mut finish = BTreeMap::new();
+                if !ends_alone && last(step.0) == Some(order) {
+                    finish.insert(step.0, true);
+                }
+                events.push(event(std::slice::from_ref(step), &finish));
+            }
+            if ends_alone {
+                events.extend((0..3).map(|choice| chunk(&delta(choice, "", "\"stop\""))));
+            }
+            if sends_done {
+                events.push("[DONE]".to_owned());
+            }
+            let plain = Client::read(&relay(&events, &mut Pass, false));
+            assert_eq!(plain.texts, whole(&steps));
+            assert_eq!(plain.events, events, "unmasked events are the same bytes");
+            let held = Client::read(&relay(&events, &mut Hold::default(), false));
+            assert_eq!(held.texts, whole(&steps));
+            let masked = Client::read(&relay(&events, &mut Word::default(), false));
+            for ((choice, name), text) in whole(&steps) {
+                let expected = text.replace(WORD, "[W]");
+                assert_eq!(masked.of(choice, &name), expected, "{choice} {name}");
+            }
+            for client in [&held, &masked] {
+                assert_eq!(client.finished, plain.finished);
+                for event in client.events.iter().filter(|event| *event != "[DONE]") {
+                    assert!(event.starts_with(HEAD), "{event}");
+                }
+            }
+        }
+
+        #[test]
+        fn several_pieces_in_one_chunk_are_the_same_text(steps in steps()) {
+            let finish = (0..3).map(|choice| (choice, true)).collect();
+            let events = [event(&steps, &finish)];
+            let out = relay(&events, &mut Word::default(), false);
+            // One event: what was held joined the last piece of its run.
+            let text = String::from_utf8(out).unwrap();
+            let data = text.trim().strip_prefix("data: ").unwrap();
+            let chunk: Value = serde_json::from_str(data).unwrap();
+            let mut client = Client::default();
+            for mut choice in chunk["choices"].as_array().unwrap().clone() {
+                choice["finish_reason"] = Value::Null;
+                client.choice(&choice);
+            }
+            for (key, text) in whole(&steps) {
+                assert_eq!(client.texts[&key], text.replace(WORD, "[W]"));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_tell_runs_apart() {
+        let key = super::Field::ReasoningContent.key(4);
+        assert_eq!(key, StreamKey { channel: Channel::Reasoning, choice: 4, tool: None });
+        assert_ne!(key, super::Field::Reasoning.key(4));
+    }
 }

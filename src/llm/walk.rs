@@ -186,7 +186,7 @@ impl Walk {
     /// Sound: all but its samples, such as the transcript.
     fn media(&mut self, value: Value<'_>, who: Who, place: Place) {
         for (key, value) in value.members() {
-            if key.as_str() != Some("data") {
+            if !matches!(key.as_str(), Some("data" | "expires_at")) {
                 self.member(key, value, who, place);
             }
         }

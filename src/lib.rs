@@ -5,3 +5,5 @@
 pub mod base;
 pub mod config;
 pub mod demo;
+pub mod http;
+pub mod wire;

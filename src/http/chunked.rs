@@ -1,0 +1,198 @@
+//! The chunked transfer coding, decoded strictly and for any split of the input (RFC 9112 §7.1).
+//!
+//! Extensions and trailers are checked, bounded and dropped. httparse's size parser is not used:
+//! it takes an empty size for zero, and line feeds inside an extension.
+
+use crate::base::numbers::to_u64;
+use crate::http::head::is_token_byte;
+
+/// Hexadecimal digits of a chunk's size: fifteen cannot overflow.
+pub const SIZE_DIGITS_MAX: u8 = 15;
+/// Bytes of extensions in a whole body: nobody uses them, and each is one way to hide something.
+pub const EXTENSION_BYTES_MAX: usize = 256;
+/// Bytes of trailers in a body.
+pub const TRAILER_BYTES_MAX: usize = 4096;
+
+/// Decodes one chunked body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// Bytes of the current chunk still to come, or its size as read so far.
+    left: u64,
+    extension_bytes: usize,
+    trailer_bytes: usize,
+}
+
+/// How far one call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that belong to this body; fewer than all only when done.
+    pub consumed: usize,
+    /// Whether the body is complete.
+    pub done: bool,
+}
+
+/// Why a chunked body is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkFault {
+    /// A byte in an extension that it may not hold.
+    Extension,
+    /// More than [`EXTENSION_BYTES_MAX`].
+    ExtensionTooLong,
+    /// A chunk's data, size line or trailer does not end with CRLF.
+    LineEnd,
+    /// The size is not 1 to 15 hexadecimal digits.
+    Size,
+    /// A trailer line is no field.
+    Trailer,
+    /// More than [`TRAILER_BYTES_MAX`].
+    TrailerTooLong,
+}
+
+/// What the next byte must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The first digit of a size.
+    #[default]
+    Start,
+    /// A further digit, `;` or CR; that many digits were read.
+    Size(u8),
+    /// A byte of an extension, or CR.
+    Extension,
+    /// The LF of a size line.
+    SizeEnd,
+    /// Data.
+    Data,
+    /// The CR behind data.
+    DataCr,
+    /// The LF behind data.
+    DataLf,
+    /// The first byte of a trailer's name, or the CR of the empty line.
+    TrailerStart,
+    /// A further byte of a trailer's name, or `:`.
+    TrailerName,
+    /// A byte of a trailer's value, or CR.
+    TrailerValue,
+    /// The LF of a trailer line.
+    TrailerEnd,
+    /// The LF of the empty line.
+    LastLf,
+    /// Nothing.
+    Done,
+}
+
+impl std::fmt::Display for ChunkFault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Extension => "a chunk extension holds a control character",
+            Self::ExtensionTooLong => "the chunk extensions are too long",
+            Self::LineEnd => "a chunk does not end with CRLF",
+            Self::Size => "a chunk size is malformed",
+            Self::Trailer => "a trailer is malformed",
+            Self::TrailerTooLong => "the trailers are too long",
+        })
+    }
+}
+
+impl std::error::Error for ChunkFault {}
+
+impl ChunkedDecoder {
+    /// Appends what `input` holds of the body to `out`.
+    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, ChunkFault> {
+        let mut rest = input;
+        while self.state != State::Done {
+            if self.state == State::Data {
+                let data =
+                    usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
+                let Some((taken, after)) = rest.split_at_checked(data) else { break };
+                out.extend_from_slice(taken);
+                self.left -= to_u64(taken.len());
+                rest = after;
+                if self.left > 0 {
+                    break;
+                }
+                self.state = State::DataCr;
+            }
+            let Some((byte, after)) = rest.split_first() else { break };
+            self.state = self.step(*byte)?;
+            rest = after;
+        }
+        Ok(Progress { consumed: input.len() - rest.len(), done: self.is_done() })
+    }
+
+    /// Whether the body is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// The state behind one byte that is not data.
+    fn step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        match self.state {
+            State::Start => self.digit(byte, 0),
+            State::Size(digits) => match byte {
+                b'\r' => Ok(State::SizeEnd),
+                b';' => Ok(State::Extension),
+                _ => self.digit(byte, digits),
+            },
+            State::Extension => self.extension(byte),
+            State::SizeEnd => match (byte, self.left) {
+                (b'\n', 0) => Ok(State::TrailerStart),
+                (b'\n', _) => Ok(State::Data),
+                _ => Err(ChunkFault::LineEnd),
+            },
+            State::DataCr => expect(byte, b'\r', State::DataLf),
+            State::DataLf => expect(byte, b'\n', State::Start),
+            State::TrailerStart if byte == b'\r' => Ok(State::LastLf),
+            State::TrailerStart | State::TrailerName | State::TrailerValue => self.trailer(byte),
+            State::TrailerEnd => expect(byte, b'\n', State::TrailerStart),
+            State::LastLf => expect(byte, b'\n', State::Done),
+            // `decode` handles both before it steps.
+            State::Data | State::Done => Ok(self.state),
+        }
+    }
+
+    fn digit(&mut self, byte: u8, digits: u8) -> Result<State, ChunkFault> {
+        let value = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => return Err(ChunkFault::Size),
+        };
+        if digits == SIZE_DIGITS_MAX {
+            return Err(ChunkFault::Size);
+        }
+        let before = if digits == 0 { 0 } else { self.left };
+        self.left = before * 16 + u64::from(value);
+        Ok(State::Size(digits + 1))
+    }
+
+    fn extension(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        self.extension_bytes += 1;
+        match byte {
+            b'\r' => Ok(State::SizeEnd),
+            _ if self.extension_bytes > EXTENSION_BYTES_MAX => Err(ChunkFault::ExtensionTooLong),
+            b'\t' | 0x20..=0x7e => Ok(State::Extension),
+            _ => Err(ChunkFault::Extension),
+        }
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > TRAILER_BYTES_MAX {
+            return Err(ChunkFault::TrailerTooLong);
+        }
+        match (self.state, byte) {
+            (State::TrailerValue, b'\r') => Ok(State::TrailerEnd),
+            (State::TrailerValue, b'\t' | 0x20..=0x7e | 0x80..) => Ok(State::TrailerValue),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => {
+                Ok(State::TrailerName)
+            }
+            _ => Err(ChunkFault::Trailer),
+        }
+    }
+}
+
+fn expect(byte: u8, expected: u8, next: State) -> Result<State, ChunkFault> {
+    if byte == expected { Ok(next) } else { Err(ChunkFault::LineEnd) }
+}

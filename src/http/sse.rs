@@ -1,0 +1,249 @@
+//! Server-sent events, read and written (WHATWG HTML, "Server-sent events", §9.2).
+//!
+//! Lines end with CR, LF or CRLF, and a CRLF may be split over two reads. Text that is not UTF-8
+//! becomes U+FFFD, as every reader of the format does it.
+
+/// Reads a stream of events from any split of its bytes.
+#[derive(Debug)]
+pub struct SseDecoder {
+    max_event_bytes: usize,
+    buffer: Vec<u8>,
+    /// Where the first line that was not read begins.
+    at: usize,
+    /// How far that line was searched for its end.
+    searched: usize,
+    /// The last line ended with CR: an LF that follows belongs to it.
+    after_cr: bool,
+    /// No line was read yet: a byte order mark may come.
+    at_start: bool,
+    block: Block,
+}
+
+/// One event, or a block of the stream that no reader is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SseEvent {
+    /// The type; `None` means `message`.
+    pub event: Option<String>,
+    /// The id that a reader would resume from.
+    pub id: Option<String>,
+    /// Milliseconds before a reader connects again.
+    pub retry: Option<u64>,
+    /// The data lines, joined with LF; of a comment its text.
+    pub data: String,
+    /// The block has no data field: readers are told nothing, but may note its id. Keep-alive
+    /// comments look like this.
+    pub is_comment: bool,
+}
+
+/// Why a stream of events is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SseFault {
+    /// An event is larger than the bound.
+    EventTooLong,
+}
+
+/// The fields of the event that is being read.
+#[derive(Debug, Default)]
+struct Block {
+    event: SseEvent,
+    comment: Option<String>,
+    has_data: bool,
+    has_field: bool,
+    bytes: usize,
+}
+
+impl std::fmt::Display for SseFault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::EventTooLong => "an event is too long",
+        })
+    }
+}
+
+impl std::error::Error for SseFault {}
+
+impl SseDecoder {
+    /// A decoder that refuses events of more bytes than this.
+    pub fn new(max_event_bytes: usize) -> Self {
+        Self {
+            max_event_bytes,
+            buffer: Vec::new(),
+            at: 0,
+            searched: 0,
+            after_cr: false,
+            at_start: true,
+            block: Block::default(),
+        }
+    }
+
+    /// Takes what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.at > 0 {
+            self.buffer.drain(..self.at);
+            self.searched -= self.at;
+            self.at = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole block, or `None` until more is pushed.
+    #[expect(clippy::should_implement_trait, reason = "an end here is only an end for now")]
+    pub fn next(&mut self) -> Result<Option<SseEvent>, SseFault> {
+        while let Some((from, to)) = self.line() {
+            if from == to {
+                self.at_start = false;
+                if let Some(event) = self.block.finish() {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
+            self.take(from, to)?;
+        }
+        self.check(self.buffer.len() - self.at)?;
+        Ok(None)
+    }
+
+    /// The block at the end of a stream that lacks its empty line. Readers drop it, but a stream
+    /// that is cut short must not lose what a guard has to see.
+    pub fn finish(&mut self) -> Result<Option<SseEvent>, SseFault> {
+        if let Some(event) = self.next()? {
+            return Ok(Some(event));
+        }
+        let (from, to) = (self.at, self.buffer.len());
+        self.at = to;
+        self.searched = to;
+        if from < to {
+            self.take(from, to)?;
+        }
+        Ok(self.block.finish())
+    }
+
+    /// The span of the next whole line without its end.
+    fn line(&mut self) -> Option<(usize, usize)> {
+        if self.after_cr && self.at < self.buffer.len() {
+            self.after_cr = false;
+            if self.buffer.get(self.at) == Some(&b'\n') {
+                self.at += 1;
+            }
+            self.searched = self.searched.max(self.at);
+        }
+        let rest = self.buffer.get(self.searched..).unwrap_or_default();
+        let Some(end) = memchr::memchr2(b'\r', b'\n', rest).map(|at| self.searched + at) else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let from = self.at;
+        self.after_cr = self.buffer.get(end) == Some(&b'\r');
+        self.at = end + 1;
+        self.searched = self.at;
+        Some((from, end))
+    }
+
+    fn take(&mut self, from: usize, to: usize) -> Result<(), SseFault> {
+        self.check(to - from)?;
+        let mut line = self.buffer.get(from..to).unwrap_or_default();
+        if std::mem::take(&mut self.at_start) {
+            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+        }
+        self.block.bytes += line.len() + 1;
+        self.block.line(line);
+        Ok(())
+    }
+
+    fn check(&self, more: usize) -> Result<(), SseFault> {
+        if self.block.bytes.saturating_add(more) > self.max_event_bytes {
+            return Err(SseFault::EventTooLong);
+        }
+        Ok(())
+    }
+}
+
+impl Block {
+    fn line(&mut self, line: &[u8]) {
+        let (name, value) = match memchr::memchr(b':', line) {
+            Some(at) => {
+                let (name, rest) = line.split_at_checked(at).unwrap_or((line, b""));
+                let value = rest.strip_prefix(b":").unwrap_or(rest);
+                (name, value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &b""[..]),
+        };
+        match name {
+            b"data" => {
+                append_line(&mut self.event.data, self.has_data, value);
+                self.has_data = true;
+            }
+            b"event" => self.event.event = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => {
+                self.event.id = Some(String::from_utf8_lossy(value).into_owned());
+            }
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                self.event.retry =
+                    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            }
+            b"" => {
+                let more = self.comment.is_some();
+                append_line(self.comment.get_or_insert_default(), more, value);
+                return;
+            }
+            _ => return,
+        }
+        self.has_field = true;
+    }
+
+    /// The block as an event, where it says anything; empty afterwards.
+    fn finish(&mut self) -> Option<SseEvent> {
+        let block = std::mem::take(self);
+        let mut event = block.event;
+        if !block.has_data {
+            if !block.has_field && block.comment.is_none() {
+                return None;
+            }
+            event.is_comment = true;
+            event.data = block.comment.unwrap_or_default();
+        }
+        Some(event)
+    }
+}
+
+fn append_line(text: &mut String, more: bool, line: &[u8]) {
+    if more {
+        text.push('\n');
+    }
+    text.push_str(&String::from_utf8_lossy(line));
+}
+
+impl SseEvent {
+    /// Writes the block with its empty line. Line ends in a type or id are left out: they would
+    /// begin a field of their own.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        if let Some(event) = &self.event {
+            write_field(out, b"event: ", event);
+        }
+        if let Some(id) = &self.id {
+            write_field(out, b"id: ", id);
+        }
+        if let Some(retry) = self.retry {
+            write_field(out, b"retry: ", &retry.to_string());
+        }
+        let prefix: &[u8] = if self.is_comment { b": " } else { b"data: " };
+        if !self.is_comment || !self.data.is_empty() || !self.has_field() {
+            for line in self.data.replace("\r\n", "\n").split(['\n', '\r']) {
+                out.extend_from_slice(prefix);
+                out.extend_from_slice(line.as_bytes());
+                out.push(b'\n');
+            }
+        }
+        out.push(b'\n');
+    }
+
+    fn has_field(&self) -> bool {
+        self.event.is_some() || self.id.is_some() || self.retry.is_some()
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, prefix: &[u8], value: &str) {
+    out.extend_from_slice(prefix);
+    out.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+    out.push(b'\n');
+}

@@ -211,7 +211,7 @@ impl Stream<'_> {
     pub fn step(&mut self, out: &mut Vec<u8>) -> bool {
         match self.step {
             Step::Open => {
-                self.each_choice(out, |stream, index, out| stream.opening(index, out));
+                self.each_choice(out, Self::opening);
                 self.step = if self.text.is_empty() { Step::End } else { Step::Piece(0) };
             }
             Step::Piece(from) => {
@@ -408,7 +408,7 @@ mod tests {
     use super::{Chat, LEAK};
     use serde_json::{Value, json};
 
-    fn chat(prompt: &str, more: Value) -> Chat {
+    fn chat(prompt: &str, more: &Value) -> Chat {
         let mut ask = json!({"model": "m\"1", "messages": [{"role": "user", "content": prompt}]});
         ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         Chat::read(ask.to_string().as_bytes()).unwrap()
@@ -438,7 +438,7 @@ mod tests {
 
     #[test]
     fn it_echoes_what_reached_it() {
-        let answer = whole(&chat("Grüße \"x\"", json!({})));
+        let answer = whole(&chat("Grüße \"x\"", &json!({})));
         assert_eq!(answer["choices"][0]["message"]["content"], "You said: Grüße \"x\"");
         assert_eq!(answer["model"], "m\"1");
         assert!(answer["usage"]["total_tokens"].as_u64().unwrap() > 1);
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn it_leaks_a_card_when_asked() {
         assert_eq!(
-            whole(&chat("Please LEAK", json!({})))["choices"][0]["message"]["content"],
+            whole(&chat("Please LEAK", &json!({})))["choices"][0]["message"]["content"],
             LEAK
         );
     }
@@ -455,13 +455,13 @@ mod tests {
     #[test]
     fn content_parts_are_read() {
         let parts = json!([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]);
-        let answer = whole(&chat("", json!({"messages": [{"role": "user", "content": parts}]})));
+        let answer = whole(&chat("", &json!({"messages": [{"role": "user", "content": parts}]})));
         assert_eq!(answer["choices"][0]["message"]["content"], "You said: a");
     }
 
     #[test]
     fn a_stream_says_the_same_in_small_pieces_for_each_choice() {
-        let chat = chat("leak", json!({"stream": true, "n": 2}));
+        let chat = chat("leak", &json!({"stream": true, "n": 2}));
         let events = events(&chat);
         for choice in [0, 1] {
             assert_eq!(joined(&events, choice, "/delta/content"), LEAK);
@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn usage_comes_last_and_is_null_before_when_it_was_asked_for() {
-        let events = events(&chat("hi", json!({"stream_options": {"include_usage": true}})));
+        let events = events(&chat("hi", &json!({"stream_options": {"include_usage": true}})));
         let (last, before) = events.split_last().unwrap();
         assert_eq!(last["choices"], json!([]));
         assert!(last["usage"]["prompt_tokens"].is_u64());
@@ -485,7 +485,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"q": {"type": "string"}}});
         let tools =
             json!([{"type": "function", "function": {"name": "find", "parameters": schema}}]);
-        let chat = chat("Use the tool \u{1F600}", json!({"tools": tools}));
+        let chat = chat("Use the tool \u{1F600}", &json!({"tools": tools}));
         let answer = whole(&chat);
         let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
         let arguments = call["arguments"].as_str().unwrap();
@@ -504,13 +504,13 @@ mod tests {
     fn a_tool_result_is_answered_with_text() {
         let messages = json!([{"role": "tool", "tool_call_id": "1", "content": "42"}]);
         let tools = json!([{"type": "function", "function": {"name": "find"}}]);
-        let answer = whole(&chat("", json!({"messages": messages, "tools": tools})));
+        let answer = whole(&chat("", &json!({"messages": messages, "tools": tools})));
         assert_eq!(answer["choices"][0]["message"]["content"], "The tool said: 42");
     }
 
     #[test]
     fn a_stretched_text_has_the_chunks_that_were_asked_for() {
-        let events = events(&chat("x [demo chunks=100]", json!({})));
+        let events = events(&chat("x [demo chunks=100]", &json!({})));
         assert_eq!(events.len(), 102);
     }
 

@@ -34,7 +34,8 @@ impl Knobs {
         let mut knobs = Self::default();
         let mut rest = prompt;
         let mut text = String::with_capacity(prompt.len());
-        while let Some((before, inside, after)) = split(rest) {
+        while let Some((before, opened)) = rest.split_once(OPENING) {
+            let Some((inside, after)) = opened.split_once(']') else { break };
             text.push_str(before);
             for word in inside.split_ascii_whitespace() {
                 knobs.turn(word);
@@ -64,12 +65,6 @@ impl Knobs {
 /// Only statuses that end an exchange: a 1xx would promise another head.
 fn refusal(number: u16) -> Option<StatusCode> {
     (200..600).contains(&number).then(|| StatusCode::from_u16(number).ok()).flatten()
-}
-
-fn split(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once(OPENING)?;
-    let (inside, after) = rest.split_once(']')?;
-    Some((before, inside, after))
 }
 
 #[cfg(test)]

@@ -4,5 +4,9 @@
 //! that misbehave on request.
 
 pub mod chat;
+pub mod connection;
 pub mod knobs;
+pub mod mcp_server;
+pub mod model;
+pub mod serve;
 pub mod tools;

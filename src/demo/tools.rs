@@ -240,10 +240,8 @@ mod tests {
     }
 
     fn one(method: &str, params: &Value) -> Value {
-        match reply(method, params) {
-            Reply::One(bytes) => serde_json::from_slice(&bytes).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let Reply::One(bytes) = reply(method, params) else { panic!("{method} answers at once") };
+        serde_json::from_slice(&bytes).unwrap()
     }
 
     #[test]

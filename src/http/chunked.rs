@@ -102,16 +102,7 @@ impl ChunkedDecoder {
         let mut rest = input;
         while self.state != State::Done {
             if self.state == State::Data {
-                let data =
-                    usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
-                let Some((taken, after)) = rest.split_at_checked(data) else { break };
-                out.extend_from_slice(taken);
-                self.left -= to_u64(taken.len());
-                rest = after;
-                if self.left > 0 {
-                    break;
-                }
-                self.state = State::DataCr;
+                rest = self.data(rest, out);
             }
             let Some((byte, after)) = rest.split_first() else { break };
             self.state = self.step(*byte)?;
@@ -123,6 +114,18 @@ impl ChunkedDecoder {
     /// Whether the body is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Takes the chunk's data off the front of `input`; what is left is no data.
+    fn data<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        let length = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
+        let (data, rest) = input.split_at_checked(length).unwrap_or((input, b""));
+        out.extend_from_slice(data);
+        self.left -= to_u64(data.len());
+        if self.left == 0 {
+            self.state = State::DataCr;
+        }
+        rest
     }
 
     /// The state behind one byte that is not data.

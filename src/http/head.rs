@@ -139,13 +139,13 @@ impl std::fmt::Display for HeadFault {
 
 impl std::error::Error for HeadFault {}
 
+/// The bytes of a whole head, where they are all there.
+pub(crate) type Whole<'a> = Option<&'a [u8]>;
+
 /// The bytes of the whole head, or `None` where its end has not come yet.
 ///
 /// Refuses line ends that are not CRLF here, since httparse takes a bare LF (RFC 9112 §2.2).
-pub(crate) fn whole<'a>(
-    bytes: &'a [u8],
-    bounds: &HeadBounds,
-) -> Result<Option<&'a [u8]>, HeadFault> {
+pub(crate) fn whole<'a>(bytes: &'a [u8], bounds: &HeadBounds) -> Result<Whole<'a>, HeadFault> {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4);
     let seen = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
     check_line_ends(seen)?;
@@ -285,7 +285,9 @@ mod tests {
     fn a_length_is_one_plain_number() {
         let of = |list: &[(&str, &str)], minor| {
             let mut fields = Fields::default();
-            list.iter().for_each(|(name, value)| fields.push(name, value.as_bytes()));
+            for (name, value) in list {
+                fields.push(name, value.as_bytes());
+            }
             framing(&fields, minor)
         };
         assert_eq!(of(&[], 1), Ok(None));

@@ -126,11 +126,11 @@ fn is_authority(text: &str) -> bool {
     !host.is_empty() && host.len() <= 255 && named && numbered
 }
 
+/// A path, and a query where there is one.
+type Target<'a> = (&'a str, Option<&'a str>);
+
 /// The path and query. The absolute form is reduced, where it names the very same host.
-fn target_of<'a>(
-    target: &'a str,
-    host: Option<&str>,
-) -> Result<(&'a str, Option<&'a str>), HeadFault> {
+fn target_of<'a>(target: &'a str, host: Option<&str>) -> Result<Target<'a>, HeadFault> {
     if target.len() > TARGET_BYTES_MAX {
         return Err(HeadFault::TargetTooLong);
     }

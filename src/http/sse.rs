@@ -90,14 +90,11 @@ impl SseDecoder {
     #[expect(clippy::should_implement_trait, reason = "an end here is only an end for now")]
     pub fn next(&mut self) -> Result<Option<SseEvent>, SseFault> {
         while let Some((from, to)) = self.line() {
-            if from == to {
-                self.at_start = false;
-                if let Some(event) = self.block.finish() {
-                    return Ok(Some(event));
-                }
-                continue;
+            if from < to {
+                self.take(from, to)?;
+            } else if let Some(event) = self.block.finish() {
+                return Ok(Some(event));
             }
-            self.take(from, to)?;
         }
         self.check(self.buffer.len() - self.at)?;
         Ok(None)
@@ -109,10 +106,13 @@ impl SseDecoder {
         if let Some(event) = self.next()? {
             return Ok(Some(event));
         }
-        let (from, to) = (self.at, self.buffer.len());
-        self.at = to;
-        self.searched = to;
-        if from < to {
+        // An empty line more than the stream has changes nothing but that its last line ends.
+        if self.at < self.buffer.len() {
+            self.buffer.push(b'\n');
+        }
+        if let Some((from, to)) = self.line()
+            && from < to
+        {
             self.take(from, to)?;
         }
         Ok(self.block.finish())
@@ -132,7 +132,13 @@ impl SseDecoder {
             self.searched = self.buffer.len();
             return None;
         };
-        let from = self.at;
+        // Only the very first line may begin with a byte order mark.
+        let mut from = self.at;
+        if std::mem::take(&mut self.at_start)
+            && self.buffer.get(from..end).is_some_and(|line| line.starts_with(MARK))
+        {
+            from += MARK.len();
+        }
         self.after_cr = self.buffer.get(end) == Some(&b'\r');
         self.at = end + 1;
         self.searched = self.at;
@@ -141,10 +147,7 @@ impl SseDecoder {
 
     fn take(&mut self, from: usize, to: usize) -> Result<(), SseFault> {
         self.check(to - from)?;
-        let mut line = self.buffer.get(from..to).unwrap_or_default();
-        if std::mem::take(&mut self.at_start) {
-            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-        }
+        let line = self.buffer.get(from..to).unwrap_or_default();
         self.block.bytes += line.len() + 1;
         self.block.line(line);
         Ok(())
@@ -247,3 +250,6 @@ fn write_field(out: &mut Vec<u8>, prefix: &[u8], value: &str) {
     out.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
     out.push(b'\n');
 }
+
+/// UTF-8's byte order mark.
+const MARK: &[u8] = b"\xEF\xBB\xBF";

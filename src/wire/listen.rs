@@ -18,7 +18,7 @@ const IN_A_ROW: u32 = 16;
 /// One worker's listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     /// For readiness only; made on the worker at the first accept.
     ready: OnceCell<MonoioListener>,
     local: SocketAddr,
@@ -34,9 +34,9 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        let local = listener.local_addr()?;
-        Ok(Self { listener, ready: OnceCell::new(), local, accepted: Cell::new(0) })
+        let socket = TcpListener::from(socket);
+        let local = socket.local_addr()?;
+        Ok(Self { socket, ready: OnceCell::new(), local, accepted: Cell::new(0) })
     }
 
     /// The next connection. An error is the kernel's lack of something, such as file descriptors
@@ -48,7 +48,7 @@ impl Listener {
             runtime::yield_now().await;
         }
         loop {
-            match self.listener.accept() {
+            match self.socket.accept() {
                 Ok(accepted) => {
                     self.accepted.set(self.accepted.get().saturating_add(1));
                     return Ok(accepted);
@@ -77,7 +77,7 @@ impl Listener {
         if let Some(ready) = self.ready.get() {
             return Ok(ready);
         }
-        let ready = MonoioListener::from_std(self.listener.try_clone()?)?;
+        let ready = MonoioListener::from_std(self.socket.try_clone()?)?;
         Ok(self.ready.get_or_init(|| ready))
     }
 }

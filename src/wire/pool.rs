@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A connection that idled longer is not used again: its upstream is about to close it.
-pub const IDLE_MAX: Duration = Duration::from_secs(60);
+pub const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// The pool of one worker.
 #[derive(Debug)]

@@ -98,16 +98,11 @@ pub async fn sleep(time: Duration) {
 }
 
 /// Lets every other task run once, and the kernel's answers in.
+///
+/// An empty task behind all others is waited for: a future that only wakes itself would be polled
+/// again at once where it is the loop's own.
 pub async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    monoio::spawn(async {}).await;
 }
 
 /// Waits for the first of two futures and drops the other; if both are done, `first` counts.
@@ -123,4 +118,83 @@ pub async fn race<A, B>(
         second.as_mut().poll(context).map(Either::Second)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Driver, Either, race, run, sleep, spawn, yield_now};
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    #[test]
+    fn the_driver_is_told() {
+        for driver in [Driver::Epoll, Driver::IoUring] {
+            assert_eq!(run(Some(driver), async |given| given).unwrap(), driver);
+        }
+        run(None, async |_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_panic_ends_its_task_and_nothing_else() {
+        for driver in [Driver::Epoll, Driver::IoUring] {
+            assert_eq!(run(Some(driver), async |_| panics().await).unwrap(), 111);
+        }
+    }
+
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+
+    /// Spawns tasks that panic in every way; the sum of the callbacks that were called.
+    async fn panics() -> u32 {
+        let told = Rc::new(Cell::new(0));
+        let count = |by| {
+            let told = Rc::clone(&told);
+            move || told.set(told.get() + by)
+        };
+        spawn(async { panic!("at once") }, count(1));
+        let later = async {
+            sleep(Duration::from_millis(1)).await;
+            panic!("later");
+        };
+        spawn(later, count(10));
+        let bomb = Bomb;
+        spawn(async move { drop(bomb) }, count(100));
+        spawn(async {}, count(1000));
+        spawn(async { panic!("twice") }, || panic!("in the callback"));
+        let mut tries = 0;
+        while told.get() < 111 && tries < 500 {
+            sleep(Duration::from_millis(1)).await;
+            tries += 1;
+        }
+        told.get()
+    }
+
+    #[test]
+    fn a_yield_lets_others_run() {
+        let order = run(None, async |_| {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let theirs = Rc::clone(&order);
+            spawn(async move { theirs.borrow_mut().push("task") }, || {});
+            yield_now().await;
+            order.borrow_mut().push("main");
+            order.take()
+        });
+        assert_eq!(order.unwrap(), ["task", "main"]);
+    }
+
+    #[test]
+    fn a_race_has_the_first_for_a_winner() {
+        let won = run(None, async |_| {
+            let both = race(async { 1 }, async { 2 }).await;
+            let later = race(sleep(Duration::from_secs(9)), async { 2 }).await;
+            (both, later)
+        });
+        assert_eq!(won.unwrap(), (Either::First(1), Either::Second(2)));
+    }
 }

@@ -437,3 +437,230 @@ impl From<Fired> for WireError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AHEAD_BYTES_MAX, Socket};
+    use crate::base::clock::Clock;
+    use crate::wire::dial;
+    use crate::wire::error::WireError;
+    use crate::wire::listen::Listener;
+    use crate::wire::runtime::{self, Driver, Either};
+    use crate::wire::watch::Watch;
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const SHORT: Duration = Duration::from_millis(60);
+
+    /// Runs a test with a ticking watch on both drivers.
+    fn on_both<F: Future<Output = ()>>(test: impl Fn(Watch) -> F) {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let result = runtime::run(Some(driver), |given| {
+                assert_eq!(given, driver);
+                let watch = Watch::new(Clock::machine());
+                runtime::spawn(watch.clone().keep(), || panic!("the watch must not panic"));
+                test(watch)
+            });
+            result.unwrap();
+        }
+    }
+
+    /// Two ends of one connection: the one that dialled, the one that was accepted.
+    async fn pair(watch: &Watch) -> (Socket, Socket) {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let near = dial::connect(listener.local(), watch, LIMIT).await.unwrap();
+        let (stream, from) = listener.accept().await.unwrap();
+        let far = Socket::adopt(stream, watch).unwrap();
+        assert_eq!(far.peer(), Some(from));
+        (near, far)
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_and_an_end_is_zero() {
+        on_both(async |watch| {
+            let (mut near, mut far) = pair(&watch).await;
+            let sent = near.write(b"hello".to_vec(), LIMIT).await.unwrap();
+            assert!(sent.is_empty() && sent.capacity() >= 5);
+            let mut got = b"> ".to_vec();
+            assert_eq!(far.read(&mut got, 2, LIMIT).await, Ok(2));
+            assert_eq!(far.read(&mut got, 64, LIMIT).await, Ok(3));
+            assert_eq!(got, b"> hello");
+            runtime::spawn(near.shutdown(), || {});
+            assert_eq!(far.idle(&mut got, LIMIT).await, Ok(0));
+            assert!(!far.is_reusable());
+            // The peer only ended its own side.
+            far.write(b"bye".to_vec(), LIMIT).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_large_write_arrives_whole() {
+        on_both(async |watch| {
+            let (mut near, mut far) = pair(&watch).await;
+            let body: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+            let expected = body.clone();
+            runtime::spawn(
+                async move {
+                    near.write(body, LIMIT).await.unwrap();
+                    near.shutdown().await;
+                },
+                || panic!("the writer must not panic"),
+            );
+            let mut got = Vec::new();
+            while far.read(&mut got, 64 * 1024, LIMIT).await.unwrap() > 0 {}
+            assert!(got == expected);
+        });
+    }
+
+    #[test]
+    fn a_deadline_ends_a_read_and_spends_the_socket() {
+        on_both(async |watch| {
+            let (mut near, mut far) = pair(&watch).await;
+            let before = watch.now();
+            let mut got = Vec::new();
+            assert_eq!(far.read(&mut got, 64, SHORT).await, Err(WireError::Deadline));
+            let took = watch.now().since(before);
+            assert!((SHORT..SHORT * 5).contains(&took), "{took:?}");
+            assert_eq!(far.read(&mut got, 64, LIMIT).await, Err(WireError::Closed));
+            assert_eq!(far.write(vec![1], LIMIT).await, Err(WireError::Closed));
+            drop(far);
+            // The connection went with it.
+            assert_eq!(near.read(&mut got, 64, LIMIT).await, Ok(0));
+        });
+    }
+
+    #[test]
+    fn a_deadline_ends_a_write_that_nobody_reads() {
+        on_both(async |watch| {
+            let (mut near, far) = pair(&watch).await;
+            let result = near.write(vec![0; 64 << 20], SHORT).await;
+            assert_eq!(result, Err(WireError::Deadline));
+            drop(far);
+        });
+    }
+
+    #[test]
+    fn a_dropped_read_spends_the_socket() {
+        on_both(async |watch| {
+            let (near, mut far) = pair(&watch).await;
+            let mut got = Vec::new();
+            let raced = runtime::race(far.read(&mut got, 64, LIMIT), runtime::yield_now()).await;
+            assert_eq!(raced, Either::Second(()));
+            assert_eq!(far.read(&mut got, 64, LIMIT).await, Err(WireError::Closed));
+            drop(near);
+        });
+    }
+
+    #[test]
+    fn a_stop_ends_waiting_and_leaves_last_words() {
+        on_both(async |watch| {
+            let (mut near, mut far) = pair(&watch).await;
+            let stopper = watch.clone();
+            runtime::spawn(
+                async move {
+                    runtime::sleep(Duration::from_millis(5)).await;
+                    stopper.stop_all();
+                },
+                || {},
+            );
+            let mut got = Vec::new();
+            let before = watch.now();
+            assert_eq!(far.read(&mut got, 64, LIMIT).await, Err(WireError::Stopped));
+            assert!(watch.now().since(before) < Duration::from_secs(1));
+            assert!(watch.is_stopped());
+            near.write(b"last words".to_vec(), LIMIT).await.unwrap();
+            assert_eq!(near.read(&mut got, 64, LIMIT).await, Err(WireError::Stopped));
+        });
+    }
+
+    #[test]
+    fn an_upstream_read_ends_when_the_client_leaves() {
+        on_both(async |watch| {
+            let (mut upstream, _silent) = pair(&watch).await;
+            let (leaver, mut client) = pair(&watch).await;
+            runtime::spawn(
+                async move {
+                    runtime::sleep(Duration::from_millis(5)).await;
+                    drop(leaver);
+                },
+                || {},
+            );
+            let mut got = Vec::new();
+            let before = watch.now();
+            let read = upstream.read_while(&mut got, 64, LIMIT, &mut client).await;
+            assert_eq!(read, Err(WireError::PeerGone));
+            assert!(watch.now().since(before) < Duration::from_secs(1));
+            assert!(!upstream.is_reusable());
+            let again = upstream.read_while(&mut got, 64, LIMIT, &mut client).await;
+            assert_eq!(again, Err(WireError::Closed));
+        });
+    }
+
+    #[test]
+    fn what_a_client_sends_ahead_is_kept_and_upstream_loses_nothing() {
+        on_both(async |watch| {
+            let (mut upstream, origin) = pair(&watch).await;
+            let (caller, mut client) = pair(&watch).await;
+            let talk = talk(caller, origin);
+            runtime::spawn(talk, || panic!("the peers must not panic"));
+            let mut got = Vec::new();
+            while got.len() < 11 {
+                upstream.read_while(&mut got, 64, LIMIT, &mut client).await.unwrap();
+            }
+            assert_eq!(got, b"onetwothree");
+            assert!(!client.is_reusable());
+            let mut ahead = Vec::new();
+            assert_eq!(client.read(&mut ahead, 4, LIMIT).await, Ok(4));
+            assert_eq!(client.idle(&mut ahead, LIMIT).await, Ok(7));
+            assert_eq!(ahead, b"onetwothree");
+        });
+    }
+
+    /// Says three words on both connections in turn, then keeps them open.
+    async fn talk(mut caller: Socket, mut origin: Socket) {
+        for part in [&b"one"[..], b"two", b"three"] {
+            caller.write(part.to_vec(), LIMIT).await.unwrap();
+            runtime::sleep(Duration::from_millis(2)).await;
+            origin.write(part.to_vec(), LIMIT).await.unwrap();
+            runtime::sleep(Duration::from_millis(2)).await;
+        }
+        runtime::sleep(LIMIT).await;
+        drop((caller, origin));
+    }
+
+    #[test]
+    fn a_client_that_sends_too_much_ahead_is_held_back_without_spinning() {
+        on_both(async |watch| {
+            let (mut upstream, mut origin) = pair(&watch).await;
+            let (mut caller, mut client) = pair(&watch).await;
+            runtime::spawn(
+                async move {
+                    caller.write(vec![b'x'; 4 * AHEAD_BYTES_MAX], LIMIT).await.unwrap();
+                    runtime::sleep(Duration::from_millis(20)).await;
+                    origin.write(b"answer".to_vec(), LIMIT).await.unwrap();
+                    runtime::sleep(LIMIT).await;
+                    drop((caller, origin));
+                },
+                || panic!("the peers must not panic"),
+            );
+            let mut got = Vec::new();
+            let read = upstream.read_while(&mut got, 64, LIMIT, &mut client).await;
+            assert_eq!(read, Ok(6));
+            assert_eq!(client.ahead.len(), AHEAD_BYTES_MAX);
+            let mut all = Vec::new();
+            while all.len() < 4 * AHEAD_BYTES_MAX {
+                client.read(&mut all, 64 * 1024, LIMIT).await.unwrap();
+            }
+            assert!(all.iter().all(|byte| *byte == b'x'));
+        });
+    }
+
+    #[test]
+    fn nobody_listening_is_refused() {
+        on_both(async |watch| {
+            let address = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap().local();
+            let result = dial::connect(address, &watch, LIMIT).await;
+            assert_eq!(result.map(drop), Err(WireError::Refused));
+        });
+    }
+}

@@ -73,7 +73,7 @@ impl std::fmt::Debug for Watch {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Seat").field("index", &self.index).finish()
+        out.debug_struct("Seat").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
@@ -96,6 +96,7 @@ impl Watch {
     }
 
     /// Ticks for ever; a task of its own on every worker.
+    #[expect(clippy::infinite_loop, reason = "the task ends with its worker")]
     pub async fn keep(self) {
         loop {
             runtime::sleep(TICK).await;
@@ -108,25 +109,12 @@ impl Watch {
         if now < self.0.earliest.get() {
             return;
         }
-        let mut earliest = NEVER;
-        let mut due = Vec::new();
-        {
-            let mut deadlines = self.0.deadlines.borrow_mut();
-            let mut places = self.0.places.borrow_mut();
-            for (deadline, place) in deadlines.iter_mut().zip(places.iter_mut()) {
-                if *deadline > now {
-                    earliest = earliest.min(*deadline);
-                    continue;
-                }
-                *deadline = NEVER;
-                let stopped = self.0.stopped.get().is_some();
-                place.fired = Some(if stopped { Fired::Stopped } else { Fired::Deadline });
-                due.extend(place.waker.take());
+        let fired = if self.is_stopped() { Fired::Stopped } else { Fired::Deadline };
+        self.sweep(|deadline, place| {
+            if *deadline <= now {
+                place.fired = Some(fired);
             }
-        }
-        self.0.earliest.set(earliest);
-        // Last, since a waker may run what looks at this watch.
-        due.into_iter().for_each(Waker::wake);
+        });
     }
 
     /// Ends all waiting to hear with `Stopped`, now and from now on. What has to be said may
@@ -134,24 +122,31 @@ impl Watch {
     pub fn stop_all(&self) {
         let now = self.now();
         self.0.stopped.set(Some(now));
+        self.sweep(|deadline, place| match place.manner {
+            Manner::Listen => place.fired = Some(Fired::Stopped),
+            Manner::Speak => *deadline = (*deadline).min(now.plus(LAST_WORDS)),
+        });
+    }
+
+    /// Shows every place where something waits, wakes those that fired, and notes the earliest
+    /// deadline of the others.
+    fn sweep(&self, mut look: impl FnMut(&mut Mono, &mut Place)) {
+        let mut earliest = NEVER;
         let mut due = Vec::new();
-        {
-            let mut deadlines = self.0.deadlines.borrow_mut();
-            let mut places = self.0.places.borrow_mut();
-            for (deadline, place) in deadlines.iter_mut().zip(places.iter_mut()) {
-                if *deadline == NEVER {
-                    continue;
-                }
-                if place.manner == Manner::Speak {
-                    *deadline = (*deadline).min(now.plus(LAST_WORDS));
-                    self.0.earliest.set(self.0.earliest.get().min(*deadline));
-                    continue;
-                }
+        let mut deadlines = self.0.deadlines.borrow_mut();
+        let mut places = self.0.places.borrow_mut();
+        let waiting = deadlines.iter_mut().zip(places.iter_mut());
+        for (deadline, place) in waiting.filter(|(deadline, _)| **deadline != NEVER) {
+            look(deadline, place);
+            if place.fired.is_some() {
                 *deadline = NEVER;
-                place.fired = Some(Fired::Stopped);
                 due.extend(place.waker.take());
             }
+            earliest = earliest.min(*deadline);
         }
+        drop((deadlines, places));
+        self.0.earliest.set(earliest);
+        // Last, since a waker may run what looks at this watch.
         due.into_iter().for_each(Waker::wake);
     }
 
@@ -176,11 +171,6 @@ impl Seat {
     /// The time by this watch's clock.
     pub(crate) fn now(&self) -> Mono {
         self.watch.now()
-    }
-
-    /// The watch that this is a place of.
-    pub(crate) fn watch(&self) -> &Watch {
-        &self.watch
     }
 
     /// Runs an operation until it is done, its deadline passes, or the worker stops. What is done

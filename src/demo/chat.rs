@@ -175,7 +175,8 @@ impl Chat {
         write(
             out,
             format_args!(
-                "{{\"id\":\"chatcmpl-demo{id}\",\"object\":\"{object}\",\"created\":{created},\"model\":"
+                "{{\"id\":\"chatcmpl-demo{id}\",\"object\":\"{object}\",\"created\":{created},\
+                 \"model\":"
             ),
         );
         quote(&self.model, out);

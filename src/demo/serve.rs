@@ -175,8 +175,8 @@ mod tests {
     fn post(path: &str, fields: &str, body: &str) -> String {
         let length = body.len();
         format!(
-            "POST {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\ncontent-length: {length}\r\n\
-             content-type: application/json\r\n{fields}\r\n{body}"
+            "POST {path} HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\
+             content-length: {length}\r\ncontent-type: application/json\r\n{fields}\r\n{body}"
         )
     }
 

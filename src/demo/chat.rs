@@ -301,7 +301,7 @@ pub fn models(created: u64, out: &mut Vec<u8>) {
     write(
         out,
         format_args!(
-            "{{\"object\":\"list\",\"data\":[{{\"id\":\"demo\",\"object\":\"model\",\
+            "{{\"object\":\"list\",\"data\":[{{\"id\":\"demo-model\",\"object\":\"model\",\
              \"created\":{created},\"owned_by\":\"ringwall\"}}]}}"
         ),
     );

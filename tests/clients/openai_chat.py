@@ -11,7 +11,7 @@ from check import CARD, DIRECT, LEAKED_CARD, Suite, expect, expect_masked, setti
 
 URL = setting("RINGWALL_URL", "http://127.0.0.1:8080") + "/v1"
 KEY = setting("RINGWALL_KEY")
-MODEL = setting("RINGWALL_MODEL", "demo")
+MODEL = setting("RINGWALL_MODEL", "demo-model")
 TOOLS = [
     {
         "type": "function",

@@ -82,7 +82,7 @@ PORT=$everything start everything \
   node --require ./tests/clients/loopback.cjs "$modules/server-everything/dist/index.js" streamableHttp
 wait_for everything listens "$everything"
 
-export RINGWALL_CLIENTS=$folder RINGWALL_KEY=suite-key RINGWALL_LIMITED_KEY=limited-key RINGWALL_MODEL=demo
+export RINGWALL_CLIENTS=$folder RINGWALL_KEY=suite-key RINGWALL_LIMITED_KEY=limited-key RINGWALL_MODEL=demo-model
 suites=0
 
 direct() {

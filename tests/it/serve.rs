@@ -46,7 +46,7 @@ fn a_stream_is_masked_and_ends_whole() {
 fn every_gate_refuses_in_the_callers_dialect() {
     let upstreams = upstreams();
     let gateway = Gateway::before(&upstreams);
-    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}]});
+    let body = json!({"model": "demo-model", "messages": [{"role": "user", "content": "hi"}]});
     let other = json!({"model": "other", "messages": [{"role": "user", "content": "hi"}]});
     let chat = "/v1/chat/completions";
     let refusals = [
@@ -66,7 +66,7 @@ fn every_gate_refuses_in_the_callers_dialect() {
 fn a_limit_holds_and_says_when_to_come_back() {
     let upstreams = upstreams();
     let gateway = Gateway::before(&upstreams);
-    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}]});
+    let body = json!({"model": "demo-model", "messages": [{"role": "user", "content": "hi"}]});
     let ask = || gateway.post_as(LIMITED_KEY, "/v1/chat/completions", &body.to_string());
     let answers: Vec<_> = (0..12).map(|_| ask()).collect();
     let passed = answers.iter().filter(|answer| answer.status() == 200).count();
@@ -147,7 +147,7 @@ fn term_drains_a_live_stream_and_the_audit_log_verifies() {
     let mut gateway = Gateway::before(&upstreams);
     let mut client = Client::connect(gateway.address);
     let key = format!("Bearer {KEY}");
-    let body = json!({"model": "demo", "stream": true,
+    let body = json!({"model": "demo-model", "stream": true,
         "messages": [{"role": "user", "content": "slow [demo chunks=40 gap_ms=25]"}]});
     let fields = [("authorization", key.as_str()), ("content-type", "application/json")];
     client.ask("POST", "/v1/chat/completions", &fields, body.to_string().as_bytes());

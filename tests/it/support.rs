@@ -155,7 +155,7 @@ impl Gateway {
     pub fn chat(&self, prompt: &str, more: &str) -> Answer {
         let prompt = serde_json::Value::from(prompt);
         let messages = format!("[{{\"role\":\"user\",\"content\":{prompt}}}]");
-        let body = format!("{{\"model\":\"demo\",\"messages\":{messages}{more}}}");
+        let body = format!("{{\"model\":\"demo-model\",\"messages\":{messages}{more}}}");
         self.post("/v1/chat/completions", &body)
     }
 }
@@ -383,7 +383,8 @@ fn the_raw_client_reads_whole_and_chunked_answers() {
     let mut client = Client::connect(upstreams.model_addr);
     for stream in ["false", "true"] {
         let messages = "[{\"role\":\"user\",\"content\":\"hi\"}]";
-        let body = format!("{{\"model\":\"demo\",\"messages\":{messages},\"stream\":{stream}}}");
+        let body =
+            format!("{{\"model\":\"demo-model\",\"messages\":{messages},\"stream\":{stream}}}");
         client.ask("POST", "/v1/chat/completions", &[], body.as_bytes());
         let answer = client.answer("POST");
         assert_eq!((answer.status(), answer.is_whole), (200, true));

@@ -5,7 +5,6 @@
 pub mod admin;
 pub mod audit;
 pub mod base;
-pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod gateway;

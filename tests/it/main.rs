@@ -1,1 +1,11 @@
-//! Integration tests.
+//! Integration tests, by room; one binary, so that they link once.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "a test may stop where it stands, and say why"
+)]
+
+mod house;
+mod support;

@@ -5,8 +5,10 @@
 pub mod admin;
 pub mod audit;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod coordinator;
+pub mod demo;
 pub mod gateway;
 pub mod guard;
 pub mod http;

@@ -5,7 +5,8 @@
 
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
-use crate::guard::rules::{PackFault, Rules};
+use crate::guard::pack::PackFault;
+use crate::guard::rules::Rules;
 use crate::identity::keys::KeyTable;
 use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;

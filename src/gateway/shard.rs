@@ -8,7 +8,7 @@ use crate::base::random::Random;
 use crate::gateway::mail::{Batch, Mailbox, Note};
 use crate::gateway::plan::Plan;
 use crate::guard::inspect::Matcher;
-use crate::guard::rules::PackFault;
+use crate::guard::pack::PackFault;
 use crate::limits::shard::Shard as LimitShard;
 use crate::telemetry::meters::Meters;
 use crate::wire::dns::AddressBook;

@@ -1,6 +1,6 @@
 //! Gate *Cleared*: hands text to the guard, both ways, and notes what it saw.
 
-use crate::base::hit::Direction;
+use crate::base::hit::{Direction, Hit};
 use crate::base::mask::{Stopped, StreamKey, StreamMask};
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Place, Text};
@@ -47,13 +47,21 @@ fn inspect(
 pub struct StreamGuard {
     deployed: Rc<Deployed>,
     runs: Vec<(StreamKey, StreamMasker)>,
+    hits: Vec<Hit>,
+    seen: Vec<Seen>,
     blocked: Option<Box<Blocked>>,
 }
 
 impl StreamGuard {
     /// For an answer of an exchange that is served by `deployed`.
     pub fn new(deployed: &Rc<Deployed>) -> Self {
-        Self { deployed: Rc::clone(deployed), runs: Vec::new(), blocked: None }
+        Self {
+            deployed: Rc::clone(deployed),
+            runs: Vec::new(),
+            hits: Vec::new(),
+            seen: Vec::new(),
+            blocked: None,
+        }
     }
 
     /// Why the stream was stopped, if it was.
@@ -63,12 +71,21 @@ impl StreamGuard {
 
     /// Notes on the exchange what was seen and found.
     pub fn report(&mut self, exchange: &mut Exchange) {
-        for (key, run) in &mut self.runs {
-            exchange.hits.append(&mut run.take_hits());
-            let bytes = run.seen_bytes();
-            cover(&mut exchange.coverage, Direction::Response, key.channel, bytes);
+        while let Some((key, _)) = self.runs.first() {
+            self.close(*key);
         }
-        self.runs.clear();
+        exchange.hits.append(&mut self.hits);
+        for (direction, channel, bytes) in self.seen.drain(..) {
+            cover(&mut exchange.coverage, direction, channel, bytes);
+        }
+    }
+
+    /// A run is over: its masker goes, and a later push of its key begins anew.
+    fn close(&mut self, key: StreamKey) {
+        let Some(index) = self.runs.iter().position(|(known, _)| *known == key) else { return };
+        let (_, mut run) = self.runs.swap_remove(index);
+        self.hits.append(&mut run.take_hits());
+        cover(&mut self.seen, Direction::Response, key.channel, run.seen_bytes());
     }
 
     fn with(
@@ -95,7 +112,12 @@ impl StreamMask for StreamGuard {
     }
 
     fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-        self.with(key, |run, matcher| run.finish(matcher, out))
+        if !self.runs.iter().any(|(known, _)| *known == key) {
+            return Ok(());
+        }
+        let finished = self.with(key, |run, matcher| run.finish(matcher, out));
+        self.close(key);
+        finished
     }
 }
 

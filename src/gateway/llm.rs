@@ -65,7 +65,7 @@ pub async fn serve(
     };
     let reply = send(proofs, exchange, client, &outbound).await?;
     exchange.pass(crate::gateway::refusal::Gate::Upstream, None);
-    let mut dialect = ChatDialect::new(exchange, &chat.request.ask, &reply);
+    let mut dialect = ChatDialect::new(exchange, &chat.request.ask);
     relay(exchange, client, reply, &mut dialect).await
 }
 
@@ -95,13 +95,17 @@ struct ChatDialect {
 }
 
 impl ChatDialect {
-    fn new(exchange: &Exchange, ask: &ChatAsk, _reply: &Reply) -> Self {
+    fn new(exchange: &Exchange, ask: &ChatAsk) -> Self {
         let target = exchange
             .upstream
             .as_ref()
             .and_then(|used| exchange.deployed.plan.config.targets.get(used.target));
+        let mut stream = ChatStream::new(ask.include_usage);
+        if !exchange.deployed.plan.config.guard.enabled {
+            stream.keep_logprobs();
+        }
         Self {
-            stream: ChatStream::new(ask.include_usage),
+            stream,
             guard: StreamGuard::new(&exchange.deployed),
             target: target.map_or_else(|| Arc::from("none"), |entry| Arc::clone(&entry.name)),
         }

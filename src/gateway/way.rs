@@ -25,7 +25,7 @@ use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Proofs;
 use crate::http::head::BodyLength;
 use crate::http::request::RequestHead;
-use crate::identity::keys::Identified;
+use crate::identity::keys::{Identified, IdentityFault};
 use crate::limits::shard::Lease;
 use crate::llm::chat::{self, ChatRequest};
 use crate::llm::models;
@@ -120,6 +120,10 @@ fn route(exchange: &mut Exchange, head: &RequestHead) -> Result<Leg, Refusal> {
 
 fn caller(exchange: &mut Exchange, head: &RequestHead) -> Result<Identified, Refusal> {
     let now = exchange.wall;
+    let given_twice = |name: &str| head.fields.count(name) > 1;
+    if given_twice("authorization") || given_twice("x-api-key") {
+        return Err(Refusal::Identity(IdentityFault::Conflicting));
+    }
     let authorization = head.fields.get("authorization");
     let api_key = head.fields.get("x-api-key");
     let keys = &exchange.deployed.plan.keys;

@@ -118,7 +118,8 @@ impl Matcher {
         for (index, segment) in text.segments().iter().enumerate() {
             while let Some(phrase) = phrases.next_if(|phrase| phrase.segment == index) {
                 hits.note(phrase.rule, segment);
-                if rules.get(phrase.rule).map(|rule| rule.action(direction)) == Some(Action::Block) {
+                if rules.get(phrase.rule).map(|rule| rule.action(direction)) == Some(Action::Block)
+                {
                     return Err(hits.blocked(phrase.rule, cleared.coverage));
                 }
             }
@@ -232,10 +233,8 @@ fn look(
         }
     }
     run.finish(search)?;
-    let moved = |found: Found| Found {
-        span: found.span.start - start..found.span.end - start,
-        ..found
-    };
+    let moved =
+        |found: Found| Found { span: found.span.start - start..found.span.end - start, ..found };
     Ok(run.drain().map(moved).collect())
 }
 
@@ -262,7 +261,8 @@ fn look_at_json(
         return Ok(Vec::new());
     }
     // Behind escapes the scan did not look, and offsets differ: each island is scanned.
-    let search = Search { source: if is_escaped { Source::Scan } else { search.source }, ..*search };
+    let search =
+        Search { source: if is_escaped { Source::Scan } else { search.source }, ..*search };
     let base = if is_escaped { 0 } else { segment.at.start };
     let (mut lexer, mut map, mut units) = (Lexer::default(), RawMap::default(), Vec::new());
     let mut run = Run::starting_at(base);

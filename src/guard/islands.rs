@@ -63,7 +63,8 @@ impl Cutter {
                 && c.is_ascii_digit() && d.is_ascii_digit());
         let upper = run.iter().all(|byte| !byte.is_ascii_lowercase());
         let before = bytes.len().checked_sub(run.len() + 1).and_then(|at| bytes.get(at));
-        let continues = self.iban && run.len() == 4 && before.is_none_or(|byte| is_blank_byte(*byte));
+        let continues =
+            self.iban && run.len() == 4 && before.is_none_or(|byte| is_blank_byte(*byte));
         self.iban = upper && (begins || continues);
         self.iban || self.header || ends_number(bytes)
     }

@@ -211,9 +211,8 @@ fn kind(raw: &RawRule) -> Option<PackKind> {
     if !raw.phrases.is_empty() || !is_placeholder(&placeholder) {
         return None;
     }
-    let refine = SHORTHANDS
-        .iter()
-        .fold(refine.clone(), |refine, (name, class)| refine.replace(name, class));
+    let refine =
+        SHORTHANDS.iter().fold(refine.clone(), |refine, (name, class)| refine.replace(name, class));
     Some(PackKind::Entity(PackEntity { placeholder, trigger, refine, check, edge, is_block }))
 }
 

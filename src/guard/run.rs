@@ -261,8 +261,7 @@ impl Run {
         if let Some(last) = matches.last()
             && end == length
         {
-            self.state =
-                State::Token { rule: last.rule, is_masked: last.action == Action::Mask };
+            self.state = State::Token { rule: last.rule, is_masked: last.action == Action::Mask };
             self.decided = self.taken;
             self.held.clear();
             self.context = 0;

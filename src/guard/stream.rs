@@ -163,7 +163,13 @@ impl StreamMasker {
             let Some(rule) = rules.get(found.rule) else { continue };
             if !found.is_rest && self.hits.len() < HITS_MAX {
                 let (rule, action) = (Arc::clone(rule.name()), found.action);
-                self.hits.push(Hit { rule, action, channel, place, direction: Direction::Response });
+                self.hits.push(Hit {
+                    rule,
+                    action,
+                    channel,
+                    place,
+                    direction: Direction::Response,
+                });
             }
             if found.action != Action::Mask {
                 continue;

@@ -191,10 +191,7 @@ fn ssn(text: &str) -> bool {
     let part = |span: Range<usize>| number.get(span).unwrap_or_default();
     let area = part(0..3);
     let given = !matches!(area, "000" | "666") && !area.starts_with('9');
-    given
-        && part(3..5) != "00"
-        && part(5..9) != "0000"
-        && !SSN_PUBLISHED.contains(&number.as_str())
+    given && part(3..5) != "00" && part(5..9) != "0000" && !SSN_PUBLISHED.contains(&number.as_str())
 }
 
 fn phone(text: &str) -> bool {
@@ -313,7 +310,9 @@ mod tests {
         assert_eq!(found("05 4111 1111 1111 1111 123"), Some("4111 1111 1111 1111"));
         assert_eq!(found("3782-822463-10005"), Some("3782-822463-10005"));
         assert_eq!(found("2223003122003222"), Some("2223003122003222"));
-        for bad in ["4111111111111112", "9111111111111111", "0000000000000000", "0.4111111111111111"] {
+        for bad in
+            ["4111111111111112", "9111111111111111", "0000000000000000", "0.4111111111111111"]
+        {
             assert_eq!(found(bad), None, "{bad}");
         }
     }

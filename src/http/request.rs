@@ -182,9 +182,11 @@ fn expects_continue(fields: &Fields, minor: u8, body: BodyLength) -> Result<bool
 
 #[cfg(test)]
 mod tests {
-    use super::{RequestHead, parse_request};
+    use super::{RequestHead, is_target_byte, parse_request};
     use crate::http::encode::request_head;
-    use crate::http::head::{BodyLength, HeadBounds, HeadFault, Parsed, TARGET_BYTES_MAX};
+    use crate::http::head::{
+        BodyLength, HeadBounds, HeadFault, Parsed, TARGET_BYTES_MAX, is_token_byte, is_value_byte,
+    };
     use proptest::prelude::*;
 
     const BOUNDS: HeadBounds = HeadBounds { bytes: 32 * 1024, count: 100 };
@@ -311,6 +313,23 @@ mod tests {
             ("expect: 100-continue\r\nexpect: 100-continue\r\n", Expect),
         ] {
             assert_eq!(fault(&with(lines)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_byte_stands_only_where_it_may() {
+        for byte in 0..=u8::MAX {
+            let head = |before: &str, after: &str| {
+                let text = [before.as_bytes(), &[byte], after.as_bytes()].concat();
+                parse_request(&text, &BOUNDS)
+            };
+            let value = head("GET / HTTP/1.1\r\nhost: a\r\nx: a", "b\r\n\r\n");
+            assert_eq!(value.is_ok(), is_value_byte(byte), "value {byte}");
+            let name = head("GET / HTTP/1.1\r\nhost: a\r\nx", "y: b\r\n\r\n");
+            let token = is_token_byte(byte) && byte != b'_' || byte == b':';
+            assert_eq!(name.is_ok(), token, "name {byte}");
+            let target = head("GET /a", "b HTTP/1.1\r\nhost: a\r\n\r\n");
+            assert_eq!(target.is_ok(), is_target_byte(byte), "target {byte}");
         }
     }
 

@@ -110,7 +110,6 @@ fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
 }
 
 /// One connection's TLS, between the plain bytes and those of the socket.
-#[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
     /// From the socket; what stands before `at` was taken in.
@@ -453,7 +452,8 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
             let size = 3 * AHEAD_BYTES_MAX;
             let talk = async move {
                 caller.write(vec![b'x'; size], LIMIT).await.unwrap();
-                runtime::sleep(Duration::from_millis(5)).await;
+                // Long enough for the client to be watched.
+                runtime::sleep(Duration::from_millis(130)).await;
                 origin.write(b"answer".to_vec(), LIMIT).await.unwrap();
                 runtime::sleep(LIMIT).await;
                 drop((caller, origin));

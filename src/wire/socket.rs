@@ -139,7 +139,8 @@ impl Socket {
     }
 
     /// Like [`Socket::read`], for the answer that `client` waits for: `PeerGone` when the client
-    /// ends its side meanwhile, within two ticks of the watch. What it sends meanwhile is kept, and its next read gives it back.
+    /// ends its side meanwhile, within two ticks of the watch. What it sends meanwhile is kept, and
+    /// its next read gives it back.
     pub async fn read_while(
         &mut self,
         into: &mut Vec<u8>,
@@ -685,6 +686,51 @@ mod tests {
             let address = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap().local();
             let result = dial::connect(address, &watch, LIMIT).await;
             assert_eq!(result.map(drop), Err(WireError::Refused));
+        });
+    }
+
+    /// Sends back whatever comes.
+    async fn echo(mut socket: Socket) {
+        let mut got = Vec::new();
+        while let Ok(1..) = socket.read(&mut got, 4096, LIMIT).await {
+            match socket.write(std::mem::take(&mut got), LIMIT).await {
+                Ok(spare) => got = spare,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Rounds of an echo whose bytes only this task sends, then a read that is given up.
+    async fn rounds(watch: Watch, mark: u8) {
+        let (mut near, far) = pair(&watch).await;
+        runtime::spawn(echo(far), || {});
+        for round in 1..20 {
+            let size = usize::from(mark) * 7 * round;
+            near.write(vec![mark; size], LIMIT).await.unwrap();
+            let mut got = Vec::new();
+            while got.len() < size {
+                near.read(&mut got, 1000, LIMIT).await.unwrap();
+            }
+            assert_eq!(got, vec![mark; size]);
+        }
+        let given_up = near.read(&mut Vec::new(), 64, Duration::from_millis(1)).await;
+        assert_eq!(given_up, Err(WireError::Deadline));
+    }
+
+    #[test]
+    fn many_connections_keep_their_bytes_apart_and_give_their_places_back() {
+        on_both(async |watch| {
+            let start = |mark| monoio::spawn(rounds(watch.clone(), mark));
+            let tasks: Vec<_> = (1..40).chain(1..40).map(start).collect();
+            for task in tasks {
+                task.await;
+            }
+            let tasks: Vec<_> = (1..40).chain(1..40).map(start).collect();
+            for task in tasks {
+                task.await;
+            }
+            // 78 pairs live at once; those of the first half may still have their tails.
+            assert!(watch.places() <= 2 * 2 * 78, "{}", watch.places());
         });
     }
 }

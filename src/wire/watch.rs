@@ -155,6 +155,11 @@ impl Watch {
         self.0.stopped.get().is_some()
     }
 
+    /// How many sockets it has had at once.
+    pub fn places(&self) -> usize {
+        self.0.deadlines.borrow().len()
+    }
+
     /// A place for one socket.
     pub(crate) fn sit(&self) -> Seat {
         let index = self.0.free.borrow_mut().pop().unwrap_or_else(|| {

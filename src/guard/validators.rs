@@ -7,7 +7,7 @@ use std::ops::Range;
 /// A check by its name in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A Bitcoin address: Base58Check, or the length and alphabet of Bech32.
+    /// A Bitcoin address: `Base58Check`, or the length and alphabet of Bech32.
     Bitcoin,
     /// A payment card within a run of digits: issuer, length, grouping, Luhn (ISO/IEC 7812).
     Card,
@@ -123,10 +123,10 @@ fn is_grouped_as_card(parts: &[Range<usize>]) -> bool {
     for (length, part) in lengths.iter_mut().zip(parts) {
         *length = part.len();
     }
-    match lengths {
-        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3] => true,
-        _ => false,
-    }
+    matches!(
+        lengths,
+        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3]
+    )
 }
 
 fn is_card(text: &str) -> bool {
@@ -191,10 +191,7 @@ fn ssn(text: &str) -> bool {
     let part = |span: Range<usize>| number.get(span).unwrap_or_default();
     let area = part(0..3);
     let given = !matches!(area, "000" | "666") && !area.starts_with('9');
-    given
-        && part(3..5) != "00"
-        && part(5..9) != "0000"
-        && !SSN_PUBLISHED.contains(&number.as_str())
+    given && part(3..5) != "00" && part(5..9) != "0000" && !SSN_PUBLISHED.contains(&number.as_str())
 }
 
 fn phone(text: &str) -> bool {
@@ -313,7 +310,9 @@ mod tests {
         assert_eq!(found("05 4111 1111 1111 1111 123"), Some("4111 1111 1111 1111"));
         assert_eq!(found("3782-822463-10005"), Some("3782-822463-10005"));
         assert_eq!(found("2223003122003222"), Some("2223003122003222"));
-        for bad in ["4111111111111112", "9111111111111111", "0000000000000000", "0.4111111111111111"] {
+        for bad in
+            ["4111111111111112", "9111111111111111", "0000000000000000", "0.4111111111111111"]
+        {
             assert_eq!(found(bad), None, "{bad}");
         }
     }

@@ -7,5 +7,7 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod cli;
 mod house;
+mod serve;
 mod support;

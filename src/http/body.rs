@@ -60,3 +60,47 @@ impl BodyDecoder {
         matches!(self.0, State::UntilClose) || self.is_done()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::BodyDecoder;
+    use crate::http::head::BodyLength;
+    use proptest::prelude::*;
+
+    /// What is decoded, what is left over, whether it is done, and whether an end now is proper.
+    fn decode(length: BodyLength, pieces: &[&[u8]]) -> (Vec<u8>, usize, bool, bool) {
+        let mut decoder = BodyDecoder::new(length);
+        let (mut body, mut left) = (Vec::new(), 0);
+        for piece in pieces {
+            let progress = decoder.decode(piece, &mut body).unwrap();
+            left += piece.len() - progress.consumed;
+        }
+        (body, left, decoder.is_done(), decoder.ended_by_close())
+    }
+
+    #[test]
+    fn every_length_has_its_own_end() {
+        let some = |text: &str| text.as_bytes().to_vec();
+        assert_eq!(decode(BodyLength::Empty, &[b"next"]), (some(""), 4, true, true));
+        assert_eq!(decode(BodyLength::Exact(3), &[b"ab"]), (some("ab"), 0, false, false));
+        assert_eq!(decode(BodyLength::Exact(3), &[b"abcd"]), (some("abc"), 1, true, true));
+        assert_eq!(decode(BodyLength::Chunked, &[b"1\r\na"]), (some("a"), 0, false, false));
+        assert_eq!(decode(BodyLength::UntilClose, &[b"abc"]), (some("abc"), 0, false, true));
+        assert!(BodyDecoder::new(BodyLength::Empty).is_done());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(
+            wire in proptest::collection::vec(any::<u8>(), 0..60),
+            length in prop_oneof![
+                Just(BodyLength::Empty), Just(BodyLength::UntilClose),
+                (0_u64..80).prop_map(BodyLength::Exact),
+            ],
+            at in 0_usize..60,
+        ) {
+            let (first, second) = wire.split_at(at.min(wire.len()));
+            prop_assert_eq!(decode(length, &[&wire]), decode(length, &[first, second]));
+        }
+    }
+}

@@ -199,3 +199,147 @@ impl ChunkedDecoder {
 fn expect(byte: u8, expected: u8, next: State) -> Result<State, ChunkFault> {
     if byte == expected { Ok(next) } else { Err(ChunkFault::LineEnd) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        ChunkFault, ChunkedDecoder, EXTENSION_BYTES_MAX, SIZE_DIGITS_MAX, TRAILER_BYTES_MAX,
+    };
+    use crate::http::encode::{chunk, last_chunk};
+    use proptest::prelude::*;
+
+    /// A body that came to its end, and how many bytes were left over.
+    type Decoded = Option<(Vec<u8>, usize)>;
+
+    fn decode(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Decoded, ChunkFault> {
+        let mut decoder = ChunkedDecoder::default();
+        let (mut body, mut left) = (Vec::new(), 0);
+        for piece in pieces {
+            let piece = piece.as_ref();
+            let progress = decoder.decode(piece, &mut body)?;
+            left += piece.len() - progress.consumed;
+        }
+        Ok(decoder.is_done().then_some((body, left)))
+    }
+
+    #[test]
+    fn sound_bodies_are_decoded() {
+        for (input, body, left) in [
+            (&b"0\r\n\r\n"[..], &b""[..], 0),
+            (b"5\r\nhello\r\n0\r\n\r\nnext", b"hello", 4),
+            (b"5;a=\"b c\"\r\nhello\r\n1\r\n!\r\n000\r\n\r\n", b"hello!", 0),
+            (b"00000000000000A\r\n0123456789\r\n0\r\nx: y\r\nz:\r\n\r\n", b"0123456789", 0),
+            (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", 0),
+        ] {
+            assert_eq!(decode([input]), Ok(Some((body.to_vec(), left))));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        use ChunkFault::{Extension, LineEnd, Size, Trailer};
+        for (input, expected) in [
+            ("\r\n", Size),
+            (" 5\r\n", Size),
+            ("5 \r\n", Size),
+            ("+5\r\n", Size),
+            ("-1\r\n", Size),
+            ("0x5\r\n", Size),
+            ("5_0\r\n", Size),
+            ("g\r\n", Size),
+            (";a\r\n", Size),
+            ("1000000000000000\r\n", Size),
+            ("5\nhello", Size),
+            ("5\r\rhello", LineEnd),
+            ("5\rhello", LineEnd),
+            ("5\r\nhello5", LineEnd),
+            ("5\r\nhello\n", LineEnd),
+            ("5\r\nhello\r\r", LineEnd),
+            ("5\r\nhello\r\n\r\n", Size),
+            ("5;a\nb\r\n", Extension),
+            ("5;a\0\r\n", Extension),
+            ("5;a\x7f\r\n", Extension),
+            ("5;a\r5\r\n", LineEnd),
+            ("0\r\nx\r\n\r\n", Trailer),
+            ("0\r\n x: y\r\n\r\n", Trailer),
+            ("0\r\n: y\r\n\r\n", Trailer),
+            ("0\r\nx: y\n\r\n", Trailer),
+            ("0\r\nx: \0\r\n\r\n", Trailer),
+            ("0\r\nx: y\rz", LineEnd),
+            ("0\r\n\n", Trailer),
+            ("0\r\n\rx", LineEnd),
+        ] {
+            assert_eq!(decode([input.as_bytes()]), Err(expected), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_extensions_and_trailers_are_bounded() {
+        let digits = "0".repeat(SIZE_DIGITS_MAX.into());
+        let whole = format!("{digits}\r\n\r\n");
+        assert_eq!(decode([whole.as_bytes()]), Ok(Some((Vec::new(), 0))));
+        assert_eq!(decode([format!("{digits}0\r\n").as_bytes()]), Err(ChunkFault::Size));
+        let huge = format!("{}\r\nx", "f".repeat(SIZE_DIGITS_MAX.into()));
+        assert_eq!(decode([huge.as_bytes()]), Ok(None));
+        // The bound is for the whole body, not for one chunk.
+        let chunks = "1;aaaaaaaaa\r\nx\r\n".repeat(EXTENSION_BYTES_MAX / 10 + 1);
+        assert_eq!(decode([chunks.as_bytes()]), Err(ChunkFault::ExtensionTooLong));
+        let trailers = format!("0\r\n{}", "a: b\r\n".repeat(TRAILER_BYTES_MAX / 5 + 1));
+        assert_eq!(decode([trailers.as_bytes()]), Err(ChunkFault::TrailerTooLong));
+    }
+
+    #[test]
+    fn every_split_in_three_gives_the_same() {
+        let inputs: [&[u8]; 4] = [
+            b"5;x\r\nhello\r\nB\r\n0123456789a\r\n0\r\nt: v\r\n\r\nnext",
+            b"1\r\n\r\r\n0\r\n\r\n",
+            b"5\r\nhello5\r\n",
+            b"3\r\nabc\r\n0\r\n\r x",
+        ];
+        for input in inputs {
+            let expected = decode([input]);
+            let ends = 0..=input.len();
+            for (first, second) in ends.clone().flat_map(|at| ends.clone().map(move |to| (at, to)))
+            {
+                let second = second.max(first);
+                let pieces = [&input[..first], &input[first..second], &input[second..]];
+                assert_eq!(decode(pieces), expected, "{first} {second}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_in_any_pieces(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..8),
+            sizes in proptest::collection::vec(1_usize..9, 1..5),
+        ) {
+            let mut wire = Vec::new();
+            for body in &bodies {
+                chunk(&mut wire, body);
+            }
+            last_chunk(&mut wire);
+            let mut rest = wire.as_slice();
+            let mut pieces = Vec::new();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, after) = rest.split_at((*size).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            prop_assert_eq!(decode(pieces), Ok(Some((bodies.concat(), 0))));
+        }
+
+        #[test]
+        fn noise_is_the_same_whole_and_byte_by_byte(
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'1'), Just(b';'), Just(b':'), any::<u8>()],
+                0..40,
+            ),
+        ) {
+            prop_assert_eq!(decode([bytes.as_slice()]), decode(bytes.chunks(1)));
+        }
+    }
+}

@@ -186,3 +186,103 @@ fn write_digits(out: &mut Vec<u8>, mut number: u64, base: u64) {
 /// Fields that only this file writes.
 const OWN: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
 const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::{EncodeFault, chunk, last_chunk, request_head, response_head};
+    use crate::http::head::BodyLength;
+    use http::{Method, StatusCode};
+
+    type Field<'a> = (&'a str, &'a [u8]);
+
+    fn request(method: &Method, target: &str, fields: &[Field<'_>], body: BodyLength) -> String {
+        let mut out = b"before".to_vec();
+        let written = request_head(&mut out, method, target, "up", fields.iter().copied(), body);
+        if let Err(fault) = written {
+            assert_eq!(out, b"before");
+            return fault.to_string();
+        }
+        String::from_utf8(out.split_off(6)).unwrap()
+    }
+
+    #[test]
+    fn a_request_frames_itself_whatever_was_handed_in() {
+        let fields: [Field<'_>; 5] = [
+            ("Host", b"evil"),
+            ("Transfer-Encoding", b"gzip"),
+            ("content-length", b"9"),
+            ("Connection", b"upgrade"),
+            ("accept", b"*/*"),
+        ];
+        assert_eq!(
+            request(&Method::POST, "/v1?x", &fields, BodyLength::Exact(0x10_0000_0000)),
+            "POST /v1?x HTTP/1.1\r\nhost: up\r\naccept: */*\r\ncontent-length: 68719476736\r\n\r\n"
+        );
+        assert_eq!(
+            request(&Method::GET, "/", &[], BodyLength::Empty),
+            "GET / HTTP/1.1\r\nhost: up\r\n\r\n"
+        );
+        assert!(request(&Method::POST, "/", &[], BodyLength::Empty).contains("content-length: 0"));
+        let chunked = request(&Method::POST, "/", &[], BodyLength::Chunked);
+        assert!(chunked.contains("transfer-encoding: chunked\r\n"));
+    }
+
+    #[test]
+    fn nothing_hides_a_second_line() {
+        for value in [&b"a\r\nx: y"[..], b"a\nb", b"a\rb", b"a\0b", b"\x7f"] {
+            let text = request(&Method::GET, "/", &[("a", value)], BodyLength::Empty);
+            assert_eq!(text, EncodeFault::Value.to_string());
+            let mut out = Vec::new();
+            let fields = [("a", value)].into_iter();
+            let result = response_head(&mut out, StatusCode::OK, fields, BodyLength::Empty, true);
+            assert_eq!((result, out.len()), (Err(EncodeFault::Value), 0));
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "é"] {
+            let text = request(&Method::GET, "/", &[(name, b"1")], BodyLength::Empty);
+            assert_eq!(text, EncodeFault::Name.to_string(), "{name:?}");
+        }
+        for target in ["", "x", "/a b", "/a\r\n", "http://a/"] {
+            let text = request(&Method::GET, target, &[], BodyLength::Empty);
+            assert_eq!(text, EncodeFault::Target.to_string(), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_says_when_the_connection_ends() {
+        let response = |status, body, keep_alive| {
+            let mut out = Vec::new();
+            response_head(&mut out, status, std::iter::empty(), body, keep_alive).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            response(StatusCode::OK, BodyLength::Chunked, true),
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        assert_eq!(
+            response(StatusCode::OK, BodyLength::UntilClose, true),
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            response(StatusCode::NO_CONTENT, BodyLength::Empty, true),
+            "HTTP/1.1 204 No Content\r\n\r\n"
+        );
+        assert_eq!(
+            response(StatusCode::CONTINUE, BodyLength::Empty, false),
+            "HTTP/1.1 100 Continue\r\n\r\n"
+        );
+        assert_eq!(
+            response(StatusCode::NOT_FOUND, BodyLength::Empty, false),
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_chunk_does_not_end_the_body() {
+        let mut out = Vec::new();
+        chunk(&mut out, b"");
+        assert!(out.is_empty());
+        chunk(&mut out, &[b'x'; 26]);
+        last_chunk(&mut out);
+        assert_eq!(out, b"1a\r\nxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n");
+    }
+}

@@ -184,10 +184,12 @@ pub(crate) fn fault_of(error: httparse::Error, head: &[u8]) -> HeadFault {
     }
 }
 
-/// Whether the start line holds `HTTP/digit.digit` where the version stands.
+/// Whether the start line has a version where one belongs, as `HTTP/digit.digit`.
 fn names_http(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.split(|byte| *byte == b' ').any(|word| {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (first, _target, third) = (words.next(), words.next(), words.next());
+    [first, third].into_iter().flatten().any(|word| {
         matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit())
     })

@@ -253,3 +253,146 @@ fn write_field(out: &mut Vec<u8>, prefix: &[u8], value: &str) {
 
 /// UTF-8's byte order mark.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
+
+#[cfg(test)]
+mod tests {
+    use super::{SseDecoder, SseEvent, SseFault};
+    use proptest::prelude::*;
+
+    fn read(pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<SseEvent> {
+        let mut decoder = SseDecoder::new(1 << 20);
+        let mut events = Vec::new();
+        for piece in pieces {
+            decoder.push(piece.as_ref());
+            while let Some(event) = decoder.next().unwrap() {
+                events.push(event);
+            }
+        }
+        while let Some(event) = decoder.finish().unwrap() {
+            events.push(event);
+        }
+        events
+    }
+
+    fn data(text: &str) -> SseEvent {
+        SseEvent { data: text.to_owned(), ..SseEvent::default() }
+    }
+
+    fn comment(text: &str) -> SseEvent {
+        SseEvent { is_comment: true, ..data(text) }
+    }
+
+    #[test]
+    fn events_are_read_as_browsers_read_them() {
+        for (wire, expected) in [
+            ("data: a\n\ndata: b\n\n", vec![data("a"), data("b")]),
+            ("data:a\r\rdata:  b\r\n\r\n", vec![data("a"), data(" b")]),
+            ("data: a\ndata\ndata: b\n\n", vec![data("a\n\nb")]),
+            ("\u{feff}data: a\n\n\u{feff}data: b\n\n", vec![data("a")]),
+            ("\n\n\r\n", vec![]),
+            ("other: x\n\n", vec![]),
+            (": ping\n\n:\n\n", vec![comment("ping"), comment("")]),
+            (": note\ndata: a\n\n", vec![data("a")]),
+            ("data\n\n", vec![data("")]),
+            ("data: tail", vec![data("tail")]),
+            ("data: tail\n", vec![data("tail")]),
+        ] {
+            assert_eq!(read([wire.as_bytes()]), expected, "{wire:?}");
+        }
+        let all = "event: e\nid: 7\nretry: 50\nretry: x\nid: a\0b\ndata: d\n\n";
+        let expected = SseEvent {
+            event: Some("e".to_owned()),
+            id: Some("7".to_owned()),
+            retry: Some(50),
+            ..data("d")
+        };
+        assert_eq!(read([all.as_bytes()]), [expected]);
+    }
+
+    #[test]
+    fn a_block_without_data_keeps_its_id() {
+        let only = SseEvent { id: Some("7".to_owned()), ..comment("") };
+        assert_eq!(read([&b"id: 7\n\n"[..]]), std::slice::from_ref(&only));
+        let mut out = Vec::new();
+        only.encode(&mut out);
+        assert_eq!(out, b"id: 7\n\n");
+        let primed = SseEvent { id: Some("7".to_owned()), ..data("") };
+        out.clear();
+        primed.encode(&mut out);
+        assert_eq!(out, b"id: 7\ndata: \n\n");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_become_replacement_characters() {
+        assert_eq!(read([&b"data: a\xff\n\n"[..]]), [data("a\u{fffd}")]);
+    }
+
+    #[test]
+    fn an_event_is_bounded_whether_or_not_it_ends() {
+        for wire in ["data: 123456789\n\n", "data: 12345678901234", "data: 1\ndata: 2\ndata: 3\n\n"]
+        {
+            let mut decoder = SseDecoder::new(14);
+            decoder.push(wire.as_bytes());
+            assert_eq!(decoder.next(), Err(SseFault::EventTooLong), "{wire:?}");
+        }
+        let mut decoder = SseDecoder::new(14);
+        for _ in 0..100 {
+            decoder.push(b"data: 12\n\n");
+            assert_eq!(decoder.next(), Ok(Some(data("12"))));
+        }
+    }
+
+    #[test]
+    fn every_split_in_three_gives_the_same() {
+        let wire =
+            "\u{feff}: c\r\nevent: ü\r\ndata: a\r\n\r\nid: 1\n\r\ndata:b\rdata: c\r\r\n\ndata: t";
+        let wire = wire.as_bytes();
+        let expected = read([wire]);
+        assert_eq!(expected.len(), 4);
+        for first in 0..=wire.len() {
+            for second in first..=wire.len() {
+                let pieces = [&wire[..first], &wire[first..second], &wire[second..]];
+                assert_eq!(read(pieces), expected, "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_field_begins_another() {
+        let event = SseEvent {
+            event: Some("a\ndata: x".to_owned()),
+            id: Some("1\r\n\r\n2\0".to_owned()),
+            ..data("a\r\nb\rc")
+        };
+        let mut out = Vec::new();
+        event.encode(&mut out);
+        assert_eq!(out, b"event: adata: x\nid: 12\ndata: a\ndata: b\ndata: c\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            event in prop::option::of("[a-z:ü ]{0,6}"),
+            id in prop::option::of("[ -~]{0,6}"),
+            retry: Option<u64>,
+            text in "[a-z: ü\\n]{0,20}",
+            cut in 0_usize..64,
+        ) {
+            let event = SseEvent { event, id, retry, ..data(&text) };
+            let mut wire = Vec::new();
+            event.encode(&mut wire);
+            let (first, second) = wire.split_at(cut.min(wire.len()));
+            prop_assert_eq!(read([first, second]), [event]);
+        }
+
+        #[test]
+        fn noise_is_the_same_whole_and_byte_by_byte(
+            bytes in proptest::collection::vec(
+                prop_oneof![Just(b'\r'), Just(b'\n'), Just(b':'), Just(b'd'), any::<u8>()],
+                0..60,
+            ),
+        ) {
+            prop_assert_eq!(read([bytes.as_slice()]), read(bytes.chunks(1)));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `ringwall check`: every mistake of a configuration, drawn as rustc draws its own.
+
+use crate::cli::print;
+use crate::config::fault::{Fault, Faults};
+use crate::config::load;
+use crate::config::model::Config;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Checks a file and says what is wrong with it.
+pub fn run(path: &Path, sets: &[String]) -> ExitCode {
+    match load_or_tell(path, sets) {
+        Ok(config) => print::out(&summary(&path.display().to_string(), &config)),
+        Err(code) => code,
+    }
+}
+
+/// Reads a configuration; if that fails, prints why and yields the exit code.
+pub fn load_or_tell(path: &Path, sets: &[String]) -> Result<Config, ExitCode> {
+    load::load(path, sets).map_err(|faults| {
+        print::err(&draw(&faults, print::has_colour()));
+        if faults.is_unreadable() { ExitCode::from(UNREADABLE) } else { ExitCode::FAILURE }
+    })
+}
+
+/// The mistakes as they are printed, with a last line that counts them.
+pub fn draw(faults: &Faults, has_colour: bool) -> String {
+    let renderer = if has_colour { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for fault in &faults.list {
+        out.push_str(&renderer.render(&groups(faults, fault)));
+        out.push_str("\n\n");
+    }
+    let name = faults.sources.first().map_or("", |source| &*source.name);
+    let count = faults.list.len();
+    let word = if count == 1 { "mistake" } else { "mistakes" };
+    out.push_str(&format!("{name}: {count} {word}\n"));
+    out
+}
+
+/// What `ringwall check` exits with when it can say nothing of the content.
+const UNREADABLE: u8 = 2;
+
+fn summary(name: &str, config: &Config) -> String {
+    format!(
+        "{name}: right ({} callers, {} rules, {} models, {} MCP servers)\n",
+        config.callers.len(),
+        config.rules.len(),
+        config.models.len(),
+        config.mcp_servers.len()
+    )
+}
+
+fn groups<'a>(faults: &'a Faults, fault: &'a Fault) -> [Group<'a>; 1] {
+    let title = Level::ERROR.primary_title(fault.mistake.what());
+    let mut group = match faults.sources.get(fault.source) {
+        Some(source) if !source.text.is_empty() => {
+            let mut snippet = Snippet::source(&*source.text)
+                .path(&*source.name)
+                .annotation(AnnotationKind::Primary.span(fault.span.clone()));
+            let first = fault.mistake.first().filter(|first| first.source == fault.source);
+            if let Some(first) = first {
+                let label = AnnotationKind::Context.span(first.start..first.end);
+                snippet = snippet.annotation(label.label("the first is here"));
+            }
+            title.element(snippet)
+        }
+        Some(source) => title.element(Origin::path(&*source.name)),
+        None => Group::with_title(title),
+    };
+    if let Some(allowed) = fault.mistake.allowed() {
+        group = group.element(Level::NOTE.message(format!("allowed: {allowed}")));
+    }
+    if let Some(hint) = fault.mistake.hint() {
+        group = group.element(Level::HELP.message(hint));
+    }
+    [group]
+}

@@ -1,0 +1,611 @@
+//! Every key of the configuration, described once: what it takes, what it is when absent, what it
+//! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name in the file; empty for the top of the file.
+    pub path: &'static str,
+    /// Whether there may be many: `[[name]]`.
+    pub many: bool,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its keys, in the order of the reference.
+    pub keys: &'static [Key],
+}
+
+/// One key.
+#[derive(Debug, PartialEq)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it is when absent.
+    pub absent: Absent,
+    /// What it means.
+    pub about: &'static str,
+}
+
+/// What a key is when the file does not say it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Absent {
+    /// It must be said.
+    Refused,
+    /// Nothing: the sentence says what that means.
+    Nothing,
+    /// This, as the file would write it, and why.
+    Is(&'static str, &'static str),
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number from the first to the second.
+    Count(u64, u64),
+    /// A size in bytes, from the first to the second.
+    Size(&'static str, &'static str),
+    /// A duration, from the first to the second.
+    Span(&'static str, &'static str),
+    /// A name that other tables and records use.
+    Name,
+    /// A model's public name; may hold slashes.
+    ModelName,
+    /// Any short text.
+    Text,
+    /// A list of names, each of which may end in `*`.
+    Patterns,
+    /// The name of a guard rule, which may end in `*`.
+    RulePattern,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An address and port.
+    Address,
+    /// A list of addresses and ports.
+    Addresses,
+    /// Where an upstream is.
+    Url,
+    /// Where a secret is; never the secret.
+    Secret,
+    /// The name of a header field.
+    Header,
+    /// A PEM file of certificates.
+    Certificates,
+    /// A PEM file of a private key.
+    PrivateKey,
+    /// A folder.
+    Folder,
+    /// A date or a time in UTC.
+    Date,
+    /// A list of digests of API keys.
+    Digests,
+    /// A list of `provider/model`.
+    Routes,
+    /// A table of texts.
+    Metadata,
+}
+
+impl Kind {
+    /// What a value of this kind is called.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Flag => "true or false",
+            Self::Count(..) => "a whole number",
+            Self::Size(..) => "a size",
+            Self::Span(..) => "a duration",
+            Self::Name | Self::ModelName => "a name",
+            Self::Text => "a text",
+            Self::Patterns => "a list of names",
+            Self::RulePattern => "the name of a guard rule",
+            Self::Choice(_) => "one of a few words",
+            Self::Address => "an address",
+            Self::Addresses => "a list of addresses",
+            Self::Url => "a URL",
+            Self::Secret => "a reference to a secret",
+            Self::Header => "the name of a header field",
+            Self::Certificates => "a PEM file of certificates",
+            Self::PrivateKey => "a PEM file of a private key",
+            Self::Folder => "a folder",
+            Self::Date => "a date",
+            Self::Digests => "a list of key digests",
+            Self::Routes => "a list of routes",
+            Self::Metadata => "a table of texts",
+        }
+    }
+
+    /// What is allowed, as a message and the reference say it.
+    pub fn allowed(self) -> String {
+        match self {
+            Self::Flag => "`true` or `false`".to_owned(),
+            Self::Count(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Size(least, most) => format!("a size from `\"{least}\"` to `\"{most}\"`"),
+            Self::Span(least, most) => format!("a duration from `\"{least}\"` to `\"{most}\"`"),
+            Self::Name => "1 to 64 letters, digits and `_ - . @ :`, in quotes".to_owned(),
+            Self::ModelName => "1 to 128 letters, digits and `_ - . @ : /`, in quotes".to_owned(),
+            Self::Text => "a text of 1 to 256 characters, in quotes".to_owned(),
+            Self::Patterns => "a list of names, each exact or ending in `*`".to_owned(),
+            Self::RulePattern => "a rule's name such as `\"pii.email\"`, or the beginning of \
+                                  names such as `\"pii.*\"`"
+                .to_owned(),
+            Self::Choice(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                quoted.join(", ")
+            }
+            Self::Address => "an IP address and a port such as `\"127.0.0.1:8080\"`; \
+                              `\":8080\"` is loopback; every interface is `\"0.0.0.0:8080\"`"
+                .to_owned(),
+            Self::Addresses => "a list of addresses such as `[\"127.0.0.1:8080\"]`; `\":8080\"` \
+                                is loopback; every interface is `\"0.0.0.0:8080\"`"
+                .to_owned(),
+            Self::Url => "`\"https://host\"` or `\"http://host:port/path\"`, without query, \
+                          fragment or credentials"
+                .to_owned(),
+            Self::Secret => "`\"env:NAME\"` or `\"file:PATH\"`".to_owned(),
+            Self::Header => "a header name such as `\"x-api-key\"`".to_owned(),
+            Self::Certificates => {
+                "the path of a PEM file that holds `BEGIN CERTIFICATE`".to_owned()
+            }
+            Self::PrivateKey => "the path of a PEM file that holds `PRIVATE KEY`".to_owned(),
+            Self::Folder => "the path of a folder; it is made if it is not there".to_owned(),
+            Self::Date => {
+                "a date `\"2026-12-31\"` or a time in UTC `\"2026-12-31T23:59:59Z\"`".to_owned()
+            }
+            Self::Digests => {
+                "a list of `\"sha256:…\"` with 64 hex digits, from `ringwall key new`".to_owned()
+            }
+            Self::Routes => "a list of at least one `\"provider/model\"`".to_owned(),
+            Self::Metadata => "a table of up to 32 texts, such as `{ cost = \"4711\" }`".to_owned(),
+        }
+    }
+
+    /// Whether a value may be something that must not be shown.
+    pub const fn is_sensitive(self) -> bool {
+        matches!(self, Self::Secret | Self::Digests)
+    }
+}
+
+impl Table {
+    /// The key of that name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// As the file writes its header.
+    pub fn header(&self) -> String {
+        match (self.path, self.many) {
+            ("", _) => "the top of the file".to_owned(),
+            (path, true) => format!("[[{path}]]"),
+            (path, false) => format!("[{path}]"),
+        }
+    }
+
+    /// The names of the tables right below this one, with how they are written.
+    pub fn children(&self) -> impl Iterator<Item = (&'static str, &'static Self)> {
+        TABLES.iter().filter_map(|table| {
+            let (parent, name) = table.path.rsplit_once('.').unwrap_or(("", table.path));
+            (parent == self.path && !name.is_empty()).then_some((name, *table))
+        })
+    }
+}
+
+/// The table of that path.
+pub fn table(path: &str) -> Option<&'static Table> {
+    TABLES.iter().copied().find(|table| table.path == path)
+}
+
+/// A key that a reader asks for and no table describes: a mistake of ours, made loud by any load.
+pub static UNDESCRIBED: Key = needed("undescribed", Kind::Text, "Not a key.");
+
+const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, absent: Absent::Refused, about }
+}
+
+const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, absent: Absent::Nothing, about }
+}
+
+const fn usual(
+    name: &'static str,
+    kind: Kind,
+    absent: (&'static str, &'static str),
+    about: &'static str,
+) -> Key {
+    Key { name, kind, absent: Absent::Is(absent.0, absent.1), about }
+}
+
+/// Longest wait that any deadline may be: a day, after which nobody is still there.
+const LONGEST: &str = "1d";
+const ACTIONS: Kind = Kind::Choice(&["allow", "flag", "mask", "block"]);
+
+/// All tables, in the order of the reference.
+pub static TABLES: &[&Table] = &[
+    &TOP,
+    &GATEWAY,
+    &LISTENER,
+    &BOUNDS,
+    &DEADLINES,
+    &CALLER,
+    &RULE,
+    &PROVIDER,
+    &MODEL,
+    &MCP_SERVER,
+    &GUARD,
+    &GUARD_ACTION,
+    &AUDIT,
+];
+
+/// The keys before any table.
+pub static TOP: Table = Table {
+    path: "",
+    many: false,
+    about: "The file begins with the version of its language.",
+    keys: &[needed(
+        "version",
+        Kind::Count(1, 1),
+        "The version of this language. There is one so far; a later one will still read it.",
+    )],
+};
+
+/// Addresses and threads.
+pub static GATEWAY: Table = Table {
+    path: "gateway",
+    many: false,
+    about: "Where Ringwall listens and how many threads it uses.",
+    keys: &[
+        usual(
+            "listen",
+            Kind::Addresses,
+            ("[\"127.0.0.1:8080\"]", "nobody else can reach it until you say so"),
+            "Where clients connect without TLS. With `[[listener]]` tables and no `listen`, only \
+             those are opened.",
+        ),
+        usual(
+            "admin",
+            Kind::Address,
+            ("\"127.0.0.1:9090\"", "health and metrics have no login"),
+            "Where operators and probes connect: `/healthz`, `/readyz`, `/metrics`.",
+        ),
+        Key {
+            name: "workers",
+            kind: Kind::Count(1, 1024),
+            absent: Absent::Is(
+                "cores less one",
+                "one core is left to the control and archive threads; at least one worker",
+            ),
+            about: "Threads that serve connections.",
+        },
+        optional(
+            "pin_from",
+            Kind::Count(0, 4095),
+            "First CPU to pin workers to; the n-th worker takes the n-th CPU after it. Absent: \
+             threads are not pinned.",
+        ),
+        usual(
+            "drain",
+            Kind::Span("0s", LONGEST),
+            ("\"30s\"", "what Kubernetes grants a pod before it kills it"),
+            "How long SIGTERM waits for live exchanges and streams.",
+        ),
+    ],
+};
+
+/// Addresses with TLS.
+pub static LISTENER: Table = Table {
+    path: "listener",
+    many: true,
+    about: "One more address that clients connect to, usually with TLS.",
+    keys: &[
+        needed("address", Kind::Address, "Where clients connect."),
+        optional(
+            "certificate",
+            Kind::Certificates,
+            "The certificate chain, leaf first. Absent: no TLS.",
+        ),
+        optional("private_key", Kind::PrivateKey, "The key of the leaf. Goes with `certificate`."),
+    ],
+};
+
+/// Sizes and counts.
+pub static BOUNDS: Table = Table {
+    path: "bounds",
+    many: false,
+    about: "How much one client or one upstream may send. Beyond it, it is refused.",
+    keys: &[
+        usual(
+            "head",
+            Kind::Size("1 KiB", "1 MiB"),
+            ("\"32 KiB\"", "room for a large token and cookies, and no more"),
+            "Bytes of a request head.",
+        ),
+        usual(
+            "headers",
+            Kind::Count(8, 1000),
+            ("100", "what nginx-like proxies accept and SDKs stay far below"),
+            "Header fields of a request.",
+        ),
+        usual(
+            "body",
+            Kind::Size("1 KiB", "1 GiB"),
+            ("\"10 MiB\"", "a long context with a few images"),
+            "Bytes of a request body. It is held whole, since it is inspected whole.",
+        ),
+        usual(
+            "answer",
+            Kind::Size("1 KiB", "1 GiB"),
+            ("\"32 MiB\"", "tool results can hold files"),
+            "Bytes of an upstream's answer that is no stream. It is held whole.",
+        ),
+        usual(
+            "event",
+            Kind::Size("1 KiB", "256 MiB"),
+            ("\"1 MiB\"", "one event carries a few tokens or one tool result"),
+            "Bytes of one event of an upstream's stream.",
+        ),
+        usual(
+            "connections",
+            Kind::Count(1, 1_000_000),
+            ("4096", "about 30 MB of buffers when all are idle"),
+            "Client connections of one worker.",
+        ),
+    ],
+};
+
+/// Times.
+pub static DEADLINES: Table = Table {
+    path: "deadlines",
+    many: false,
+    about: "How long each step may take. None of them limits a stream as a whole.",
+    keys: &[
+        usual(
+            "head",
+            Kind::Span("10ms", LONGEST),
+            ("\"10s\"", "a slow phone manages; a slow attack does not hold a socket long"),
+            "A client's request head, from its first byte.",
+        ),
+        usual(
+            "body",
+            Kind::Span("10ms", LONGEST),
+            ("\"60s\"", "10 MiB over a slow line"),
+            "A client's request body.",
+        ),
+        usual(
+            "idle",
+            Kind::Span("10ms", LONGEST),
+            ("\"60s\"", "clients' pools give up at about the same time"),
+            "A client connection between two requests.",
+        ),
+        usual(
+            "write",
+            Kind::Span("10ms", LONGEST),
+            ("\"30s\"", "a client that reads nothing for so long is gone"),
+            "A client that does not read what it is sent.",
+        ),
+        usual(
+            "connect",
+            Kind::Span("10ms", LONGEST),
+            ("\"5s\"", "the next route should get its turn"),
+            "Connecting to an upstream, TLS included.",
+        ),
+        usual(
+            "first_byte",
+            Kind::Span("10ms", LONGEST),
+            ("\"120s\"", "reasoning models think before they speak"),
+            "Until an upstream's answer begins.",
+        ),
+        usual(
+            "upstream_idle",
+            Kind::Span("10ms", LONGEST),
+            ("\"120s\"", "a stream may pause while the model thinks"),
+            "Between two reads of an upstream's answer.",
+        ),
+    ],
+};
+
+/// Who may ask.
+pub static CALLER: Table = Table {
+    path: "caller",
+    many: true,
+    about: "Someone who may ask: a person, a service, an agent. API keys are kept as digests only.",
+    keys: &[
+        needed("name", Kind::Name, "Its name in rules, records and `--set`. Unique."),
+        optional("user", Kind::Text, "The human behind it."),
+        optional("app", Kind::Text, "The service or agent."),
+        optional("team", Kind::Text, "The team both belong to."),
+        optional("expires", Kind::Date, "When its keys stop working. Absent: never."),
+        optional("metadata", Kind::Metadata, "Anything else that records should say of it."),
+        optional(
+            "keys",
+            Kind::Digests,
+            "Digests of its API keys; any of them is valid, so that a key can be rotated.",
+        ),
+        optional(
+            "requests_per_minute",
+            Kind::Count(1, 4_294_967_295),
+            "Requests in any sixty seconds. Absent: no limit.",
+        ),
+        optional(
+            "in_flight",
+            Kind::Count(1, 4_294_967_295),
+            "Requests at the same time. Absent: no limit.",
+        ),
+        usual(
+            "anonymous",
+            Kind::Flag,
+            ("false", "deny is the default"),
+            "Whoever presents no key is this caller. At most one caller, and it has no keys.",
+        ),
+    ],
+};
+
+/// Who may ask for what.
+pub static RULE: Table = Table {
+    path: "rule",
+    many: true,
+    about: "Who may ask for what. What no rule allows is denied, and a `deny` wins over every \
+            `allow`. A rule applies to whoever every list of it that is not empty fits.",
+    keys: &[
+        needed("name", Kind::Name, "Its name in records and refusals. Unique."),
+        needed("effect", Kind::Choice(&["allow", "deny"]), "What it says."),
+        optional("callers", Kind::Patterns, "Callers by name. Absent: all."),
+        optional("apps", Kind::Patterns, "Callers by app. Absent: all."),
+        optional("teams", Kind::Patterns, "Callers by team. Absent: all."),
+        optional("models", Kind::Patterns, "Models. Absent: the rule is not about models."),
+        optional("servers", Kind::Patterns, "MCP servers. Absent: it is not about servers."),
+        optional("tools", Kind::Patterns, "Tools of those servers. Absent: all of them."),
+    ],
+};
+
+/// Upstreams of models.
+pub static PROVIDER: Table = Table {
+    path: "provider",
+    many: true,
+    about: "An upstream that serves models through the OpenAI API.",
+    keys: &[
+        needed("name", Kind::Name, "Its name in routes, records and metrics. Unique."),
+        needed("url", Kind::Url, "Where it is, with the path before `/chat/completions`."),
+        optional(
+            "key",
+            Kind::Secret,
+            "Its API key, swapped in at the last step; the caller's own never travels.",
+        ),
+        HEADER,
+        CA,
+        IDLE,
+    ],
+};
+
+const HEADER: Key = usual(
+    "header",
+    Kind::Header,
+    ("\"authorization\"", "what the OpenAI API takes"),
+    "The header that carries the key. In `authorization` it is written `Bearer KEY`, in any other \
+     as it is.",
+);
+const CA: Key = optional(
+    "ca",
+    Kind::Certificates,
+    "Authorities that its certificate is checked against. Absent: Mozilla's.",
+);
+const IDLE: Key = usual(
+    "idle_connections",
+    Kind::Count(0, 10_000),
+    ("64", "a busy worker's streams end and begin again without a handshake"),
+    "Idle connections to it that each worker keeps.",
+);
+
+/// Public model names.
+pub static MODEL: Table = Table {
+    path: "model",
+    many: true,
+    about: "A model name that clients may use, and where it leads.",
+    keys: &[
+        needed("name", Kind::ModelName, "The name that clients send. Unique."),
+        needed(
+            "routes",
+            Kind::Routes,
+            "Where it leads, best first. The next is tried on a connect error, 429 or 5xx before \
+             the first byte.",
+        ),
+    ],
+};
+
+/// MCP servers.
+pub static MCP_SERVER: Table = Table {
+    path: "mcp_server",
+    many: true,
+    about: "An MCP server that clients reach at `/mcp/NAME`.",
+    keys: &[
+        needed("name", Kind::Name, "Its name in the path, in rules and records. Unique."),
+        needed("url", Kind::Url, "Its Streamable HTTP endpoint."),
+        optional("key", Kind::Secret, "What proves us to it, if anything must."),
+        HEADER,
+        CA,
+        IDLE,
+    ],
+};
+
+/// Whether guards run.
+pub static GUARD: Table = Table {
+    path: "guard",
+    many: false,
+    about: "What is looked for in requests and answers.",
+    keys: &[usual(
+        "enabled",
+        Kind::Flag,
+        ("true", "a guard that did not run is no pass"),
+        "Whether anything is inspected at all.",
+    )],
+};
+
+/// What guards do.
+pub static GUARD_ACTION: Table = Table {
+    path: "guard.action",
+    many: true,
+    about: "What a guard rule does, where it should do something else than its pack says. The \
+            longest `rule` that fits wins.",
+    keys: &[
+        needed("rule", Kind::RulePattern, "The rule, or a family of rules."),
+        optional("request", ACTIONS, "On the way to the upstream. Absent: as the pack says."),
+        optional("response", ACTIONS, "On the way back. Absent: as the pack says."),
+    ],
+};
+
+/// The log.
+pub static AUDIT: Table = Table {
+    path: "audit",
+    many: false,
+    about: "The hash-chained log of every exchange.",
+    keys: &[
+        usual(
+            "folder",
+            Kind::Folder,
+            ("\"audit\"", "beside where Ringwall is started"),
+            "The folder of its files.",
+        ),
+        usual(
+            "window",
+            Kind::Span("1ms", "10s"),
+            ("\"20ms\"", "one disk flush serves the requests of that time"),
+            "How long a record may wait for its batch: what a crash may lose.",
+        ),
+        usual(
+            "file_size",
+            Kind::Size("1 MiB", "1 TiB"),
+            ("\"64 MiB\"", "small enough to ship, large enough to be few"),
+            "Bytes of a file before the next is begun.",
+        ),
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::{Absent, TABLES, table};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_key_is_described_once_and_in_full_sentences() {
+        let mut seen = BTreeSet::new();
+        for table in TABLES {
+            assert!(table.about.ends_with('.'), "{}", table.path);
+            for key in table.keys {
+                assert!(seen.insert((table.path, key.name)), "{} twice", key.name);
+                assert!(key.about.ends_with('.'), "{}", key.name);
+                if let Absent::Is(text, why) = key.absent {
+                    assert!(!text.is_empty() && !why.is_empty(), "{}", key.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tables_know_those_below_them() {
+        let below = |path: &str| -> Vec<&str> {
+            table(path).unwrap().children().map(|(name, _)| name).collect()
+        };
+        assert!(below("").contains(&"gateway") && !below("").contains(&"guard.action"));
+        assert_eq!(below("guard"), ["action"]);
+        assert!(below("caller").is_empty());
+    }
+}

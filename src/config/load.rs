@@ -1,0 +1,308 @@
+//! The way from text to a checked configuration, with every mistake of it in one pass.
+//!
+//! The file is parsed with recovery, `--set` values are laid over it, and the whole is read key by
+//! key. Where a part could not be parsed, nothing is said of what seems to be missing.
+
+use crate::base::map::Map;
+use crate::config::fault::{Fault, Faults, Mistake, Source};
+use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY, GUARD, GUARD_ACTION};
+use crate::config::model::{Audit, Bounds, Config, Deadlines, Guard, GuardAction, Process};
+use crate::config::pass::{Names, Pass, Section};
+use crate::config::tree::{self, Entries, Place};
+use crate::config::{people, redact, sets, upstreams};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// Reads and checks a file, with `path.to.key=value` texts laid over it. Secrets are looked up in
+/// the process's environment and files.
+pub fn load(path: &Path, sets: &[String]) -> Result<Config, Faults> {
+    let name = path.display().to_string();
+    let unread = |mistake: Mistake| Faults {
+        sources: vec![Source { name: name.clone(), text: String::new() }],
+        list: vec![Fault {
+            source: 0,
+            span: 0..0,
+            line: 1,
+            column: 1,
+            text: String::new(),
+            mistake,
+        }],
+    };
+    let bytes = read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => unread(Mistake::TooLarge(FILE_BYTES_MOST)),
+        kind => unread(Mistake::Unreadable(kind)),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_binary| unread(Mistake::NotText))?;
+    parse(&name, &text, sets, &variable, &read)
+}
+
+/// Checks a text; where secrets and files come from is handed in.
+pub fn parse(
+    name: &str,
+    text: &str,
+    sets: &[String],
+    environment: &dyn Fn(&str) -> Option<String>,
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Config, Faults> {
+    let mut pass = Pass { environment, read, mistakes: Vec::new(), hidden: Vec::new() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut top = tree::entries(table.get_ref(), 0, 0);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        pass.note(Place::new(0, &span), Mistake::Syntax(error.message().to_owned()));
+    }
+    let mut broken = vec![0; if errors.is_empty() { 0 } else { 1 }];
+    for (number, set) in sets.iter().enumerate() {
+        let source = number + 1;
+        if let Err((span, mistake)) = sets::apply(&mut top, source, set) {
+            pass.note(Place::new(source, &span), mistake);
+            broken.push(source);
+        }
+    }
+    let config = check(&mut pass, &top);
+    if pass.mistakes.is_empty() {
+        return Ok(config);
+    }
+    let named = std::iter::once((name, text));
+    let named = named.chain(sets.iter().map(|set| ("--set", &**set))).collect::<Vec<_>>();
+    Err(report(pass, &named, &broken))
+}
+
+/// Bytes of the largest file that is read; ten thousand callers take two million.
+const FILE_BYTES_MOST: usize = 16 << 20;
+/// Mistakes that are listed; more help nobody.
+const MISTAKES_MOST: usize = 200;
+/// Characters of the offending text that a mistake keeps.
+const TEXT_MOST: usize = 80;
+
+fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
+    let top = pass.top(entries);
+    pass.count(&top, "version");
+    let gateway = pass.section(&top, &GATEWAY);
+    let (listeners, admin) = upstreams::addresses(pass, &top, &gateway);
+    let upstreams = upstreams::read(pass, &top);
+    let callers = people::callers(pass, &top);
+    let rules = people::rules(pass, &top, &callers, &upstreams);
+    Config {
+        listeners,
+        admin,
+        process: process(pass, &gateway),
+        bounds: bounds(pass, &top),
+        deadlines: deadlines(pass, &top),
+        callers: callers.entries,
+        rules,
+        models: upstreams.models,
+        mcp_servers: upstreams.mcp_servers,
+        targets: upstreams.targets,
+        guard: guard(pass, &top),
+        audit: audit(pass, &top),
+    }
+}
+
+fn process(pass: &mut Pass<'_>, gateway: &Section<'_>) -> Process {
+    let workers = if gateway.has("workers") {
+        pass.capacity(gateway, "workers")
+    } else {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        cores.saturating_sub(1).max(1)
+    };
+    let pin_from = pass.count(gateway, "pin_from").and_then(|cpu| usize::try_from(cpu).ok());
+    Process { workers, pin_from, drain: pass.span(gateway, "drain") }
+}
+
+fn bounds(pass: &mut Pass<'_>, top: &Section<'_>) -> Bounds {
+    let section = pass.section(top, &BOUNDS);
+    Bounds {
+        head_bytes: pass.bytes(&section, "head"),
+        header_count: pass.capacity(&section, "headers"),
+        body_bytes: pass.bytes(&section, "body"),
+        answer_bytes: pass.bytes(&section, "answer"),
+        event_bytes: pass.bytes(&section, "event"),
+        connections: pass.capacity(&section, "connections"),
+    }
+}
+
+fn deadlines(pass: &mut Pass<'_>, top: &Section<'_>) -> Deadlines {
+    let section = pass.section(top, &DEADLINES);
+    Deadlines {
+        head: pass.span(&section, "head"),
+        body: pass.span(&section, "body"),
+        idle: pass.span(&section, "idle"),
+        write: pass.span(&section, "write"),
+        connect: pass.span(&section, "connect"),
+        first_byte: pass.span(&section, "first_byte"),
+        upstream_idle: pass.span(&section, "upstream_idle"),
+    }
+}
+
+fn guard(pass: &mut Pass<'_>, top: &Section<'_>) -> Guard {
+    let section = pass.section(top, &GUARD);
+    let enabled = pass.flag(&section, "enabled");
+    let (mut actions, mut names) = (Vec::new(), Names::default());
+    for item in pass.sections(&section, &GUARD_ACTION) {
+        let rule = pass.text(&item, "rule");
+        let request = people::action(pass, &item, "request");
+        let response = people::action(pass, &item, "response");
+        if !item.has("request") && !item.has("response") {
+            pass.note(item.place, Mistake::ActionWithoutEffect);
+        }
+        let Some(rule) = rule else { continue };
+        names.add(pass, "guard rule", rule.value, (rule.place, actions.len()));
+        let rule = people::pattern(pass, &rule, item.key("rule"));
+        actions.extend(rule.map(|rule| GuardAction { rule, request, response }));
+    }
+    Guard { enabled, actions }
+}
+
+fn audit(pass: &mut Pass<'_>, top: &Section<'_>) -> Audit {
+    let section = pass.section(top, &AUDIT);
+    let folder = pass.path(&section, "folder");
+    Audit {
+        folder: folder.map_or_else(PathBuf::new, |spot| spot.value),
+        window: pass.span(&section, "window"),
+        file_bytes: pass.size(&section, "file_size"),
+    }
+}
+
+/// Sorts the mistakes by their place, blanks what may be secret, and finds lines and columns.
+fn report(pass: Pass<'_>, named: &[(&str, &str)], broken: &[usize]) -> Faults {
+    let mut mistakes = pass.mistakes;
+    let syntax: Vec<Place> = mistakes
+        .iter()
+        .filter(|(_, mistake)| matches!(mistake, Mistake::Syntax(_)))
+        .map(|(place, _)| *place)
+        .collect();
+    let line_of = |place: Place| {
+        let text = named.get(place.source).map_or("", |(_, text)| *text);
+        position(text, place.start).0
+    };
+    let lines: Vec<(usize, usize)> =
+        syntax.iter().map(|place| (place.source, line_of(*place))).collect();
+    mistakes.retain(|(place, mistake)| {
+        matches!(mistake, Mistake::Syntax(_))
+            || (!(mistake.is_absence() && broken.contains(&0))
+                && !lines.contains(&(place.source, line_of(*place))))
+    });
+    mistakes.sort_by_key(|(place, _)| *place);
+    mistakes.dedup();
+    if mistakes.len() > MISTAKES_MOST {
+        mistakes.truncate(MISTAKES_MOST);
+        let last = mistakes.last().map_or_else(Place::default, |(place, _)| *place);
+        mistakes.push((last, Mistake::TooMany(MISTAKES_MOST)));
+    }
+    let hidden: Map<usize, Vec<Range<usize>>> =
+        pass.hidden.iter().fold(Map::default(), |mut map, place| {
+            map.entry(place.source).or_default().push(place.start..place.end);
+            map
+        });
+    let source = |(number, (name, text)): (usize, &(&str, &str))| {
+        let mut ranges = hidden.get(&number).cloned().unwrap_or_default();
+        if broken.contains(&number) {
+            ranges.extend(redact::doubtful(text));
+        }
+        Source { name: (*name).to_owned(), text: redact::blank(text, &ranges) }
+    };
+    let sources: Vec<Source> = named.iter().enumerate().map(source).collect();
+    let fault = |(place, mistake): (Place, Mistake)| {
+        let text = sources.get(place.source).map_or("", |source| &*source.text);
+        let is_hidden = pass.hidden.contains(&place);
+        fault(text, place, mistake, is_hidden)
+    };
+    let list = mistakes.into_iter().map(fault).collect();
+    Faults { sources, list }
+}
+
+fn fault(text: &str, place: Place, mistake: Mistake, is_hidden: bool) -> Fault {
+    let whole = place.start.min(text.len())..place.end.min(text.len());
+    let whole = text.floor_char_boundary(whole.start)..text.ceil_char_boundary(whole.end);
+    let span = if is_hidden { redact::shown(&whole) } else { whole };
+    let (line, column) = position(text, span.start);
+    let offending = text.get(span.clone()).unwrap_or_default();
+    let first_line = offending.lines().next().unwrap_or_default();
+    let text = first_line.chars().take(TEXT_MOST).collect();
+    Fault { source: place.source, span, line, column, text, mistake }
+}
+
+/// The line, and the column in characters, of a byte; both from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..text.floor_char_boundary(offset)).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before.get(start..).unwrap_or_default().chars().count() + 1)
+}
+
+/// A file, if it is not larger than any configuration.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = crate::base::numbers::to_u64(FILE_BYTES_MOST) + 1;
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MOST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use crate::config::fault::Faults;
+    use crate::config::model::{Config, Pattern};
+    use std::io;
+    use std::net::SocketAddr;
+    use std::path::Path;
+    use std::time::Duration;
+
+    const QUICKSTART: &str = include_str!("../../config/quickstart.toml");
+    const EXAMPLE: &str = include_str!("../../config/example.toml");
+
+    fn check(text: &str, sets: &[&str]) -> Result<Config, Faults> {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let environment = |name: &str| name.ends_with("_KEY").then(|| format!("{name}-value\n"));
+        let environment = |name: &str| {
+            environment(name).or_else(|| (name == "GITHUB_MCP_TOKEN").then(|| "ghp".to_owned()))
+        };
+        let read = |path: &Path| match path.to_str() {
+            Some("/etc/ringwall/tls/chain.pem") => Ok(b"-----BEGIN CERTIFICATE-----".to_vec()),
+            Some("/etc/ringwall/tls/key.pem") => Ok(b"-----BEGIN PRIVATE KEY-----".to_vec()),
+            Some("/secret") => Ok(b"from-a-file\r\n".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        parse("test.toml", text, &sets, &environment, &read)
+    }
+
+    #[test]
+    fn the_quickstart_is_right() {
+        let config = check(QUICKSTART, &[]).unwrap();
+        assert_eq!(config.listeners[0].address, SocketAddr::from(([127, 0, 0, 1], 8080)));
+        assert_eq!(config.targets.len(), 2);
+        assert_eq!(config.models[0].routes[0].target, 0);
+        assert_eq!((config.mcp_servers[0].target, &*config.targets[1].path), (1, "/mcp"));
+        assert!(config.callers[0].anonymous && config.guard.enabled && config.process.workers >= 1);
+        assert_eq!(config.rules[0].models, [Pattern::Prefix("".into())]);
+    }
+
+    #[test]
+    fn the_example_is_right() {
+        let config = check(EXAMPLE, &[]).unwrap();
+        assert_eq!(config.listeners.len(), 2);
+        assert!(config.listeners[1].tls.is_some());
+        let openai = config.targets[0].credential.as_ref().unwrap();
+        assert_eq!(openai.value.expose(), b"Bearer OPENAI_API_KEY-value");
+        let azure = config.targets[1].credential.as_ref().unwrap();
+        assert_eq!(
+            (azure.header.as_str(), azure.value.expose()),
+            ("api-key", &b"AZURE_API_KEY-value"[..])
+        );
+        assert_eq!(config.targets[0].port, 443);
+        assert_eq!(config.callers[0].keys.len(), 2);
+        assert_eq!(config.models[0].routes.len(), 2);
+        assert_eq!(config.deadlines.first_byte, Duration::from_mins(3));
+    }
+}

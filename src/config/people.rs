@@ -1,0 +1,242 @@
+//! Who may ask and for what: callers and rules, with what they refer to.
+
+use crate::base::caller::{Caller, Metadata};
+use crate::base::clock::Wall;
+use crate::base::hit::Action;
+use crate::base::map::Map;
+use crate::config::fault::Mistake;
+use crate::config::keys::{CALLER, Key, Kind, RULE};
+use crate::config::model::{CallerEntry, Effect, KeyDigest, Limits, Pattern, Rule};
+use crate::config::pass::{Names, Pass, Section, Spot, is_name};
+use crate::config::tree::{Place, Value};
+use crate::config::upstreams::Upstreams;
+use std::sync::Arc;
+
+/// The callers and the names that rules may use of them.
+#[derive(Debug, Default)]
+pub struct Callers {
+    /// In the order of the file.
+    pub entries: Vec<CallerEntry>,
+    names: Names,
+    apps: Names,
+    teams: Names,
+}
+
+/// Reads the callers.
+pub fn callers(pass: &mut Pass<'_>, top: &Section<'_>) -> Callers {
+    let mut callers = Callers::default();
+    let mut digests: Map<[u8; 32], Place> = Map::default();
+    let mut anonymous: Option<Place> = None;
+    for section in pass.sections(top, &CALLER) {
+        let index = callers.entries.len();
+        let name = pass.text(&section, "name");
+        if let Some(name) = &name {
+            callers.names.add(pass, "caller", name.value, (name.place, index));
+        }
+        let caller = Caller {
+            name: name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value)),
+            index,
+            user: pass.shared(&section, "user"),
+            app: pass.shared(&section, "app"),
+            team: pass.shared(&section, "team"),
+            expires: expires(pass, &section),
+            metadata: metadata(pass, &section),
+        };
+        for (names, value) in [(&mut callers.apps, &caller.app), (&mut callers.teams, &caller.team)]
+        {
+            if let Some(value) = value.as_ref().filter(|value| !names.has(value)) {
+                names.add(pass, "name", value, (section.place, index));
+            }
+        }
+        let keys = keys(pass, &section, &mut digests);
+        let is_anonymous = pass.flag(&section, "anonymous");
+        if is_anonymous {
+            let at = section.at("anonymous");
+            match anonymous {
+                Some(first) => pass.note(at, Mistake::AnonymousTwice(first)),
+                None => anonymous = Some(at),
+            }
+            if section.has("keys") {
+                pass.note(section.at("keys"), Mistake::AnonymousWithKeys);
+            }
+        } else if !section.has("keys") {
+            pass.note(section.place, Mistake::Unprovable);
+        }
+        let limits = Limits {
+            requests_per_minute: pass.limit(&section, "requests_per_minute"),
+            in_flight: pass.limit(&section, "in_flight"),
+        };
+        let caller = Arc::new(caller);
+        callers.entries.push(CallerEntry { caller, keys, limits, anonymous: is_anonymous });
+    }
+    callers
+}
+
+/// Reads the rules, which name callers, models and servers that must be there.
+pub fn rules(
+    pass: &mut Pass<'_>,
+    top: &Section<'_>,
+    callers: &Callers,
+    upstreams: &Upstreams,
+) -> Vec<Rule> {
+    let (mut rules, mut names) = (Vec::new(), Names::default());
+    for section in pass.sections(top, &RULE) {
+        let name = pass.text(&section, "name");
+        if let Some(name) = &name {
+            names.add(pass, "rule", name.value, (name.place, rules.len()));
+        }
+        let effect = match pass.choice(&section, "effect") {
+            Some("allow") => Effect::Allow,
+            _ => Effect::Deny,
+        };
+        let rule = Rule {
+            name: name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value)),
+            effect,
+            callers: patterns(pass, &section, "callers", Some(("caller", &callers.names))),
+            apps: patterns(pass, &section, "apps", Some(("app", &callers.apps))),
+            teams: patterns(pass, &section, "teams", Some(("team", &callers.teams))),
+            models: patterns(pass, &section, "models", Some(("model", &upstreams.model_names))),
+            servers: patterns(
+                pass,
+                &section,
+                "servers",
+                Some(("MCP server", &upstreams.server_names)),
+            ),
+            tools: patterns(pass, &section, "tools", None),
+        };
+        let about = |key: &str| section.has(key);
+        if !about("models") && !about("servers") && !about("tools") {
+            pass.note(section.place, Mistake::RuleAboutNothing);
+        }
+        if about("tools") && !about("servers") {
+            pass.note(section.at("tools"), Mistake::ToolsWithoutServers);
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// What a guard does about a match.
+pub fn action(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Action> {
+    let word = pass.choice(section, name)?;
+    [Action::Allow, Action::Flag, Action::Mask, Action::Block]
+        .into_iter()
+        .find(|action| action.name() == word)
+}
+
+/// A name, or the beginning of names.
+pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Option<Pattern> {
+    let (text, is_prefix) = match spot.value.strip_suffix('*') {
+        Some(prefix) => (prefix, true),
+        None => (spot.value, false),
+    };
+    let is_free = matches!(key.name, "apps" | "teams" | "tools");
+    let fits = (is_prefix && text.is_empty())
+        || (is_free && !text.is_empty() && !text.contains('*'))
+        || is_name(text, Kind::ModelName);
+    if !fits {
+        pass.note(spot.place, Mistake::Invalid(key));
+        return None;
+    }
+    let text = Arc::from(text);
+    Some(if is_prefix { Pattern::Prefix(text) } else { Pattern::Exact(text) })
+}
+
+/// Entries of one caller's metadata.
+const METADATA_MOST: usize = 32;
+/// Characters of a metadata value.
+const METADATA_VALUE_MOST: usize = 256;
+
+/// The patterns of a rule's list. A pattern that fits nothing there is is a mistake: it guards or
+/// grants nothing, which nobody writes on purpose.
+fn patterns(
+    pass: &mut Pass<'_>,
+    section: &Section<'_>,
+    name: &str,
+    known: Option<(&'static str, &Names)>,
+) -> Vec<Pattern> {
+    let key = section.key(name);
+    let mut patterns = Vec::new();
+    for spot in pass.texts(section, name) {
+        let Some(pattern) = pattern(pass, &spot, key) else { continue };
+        if let Some((what, names)) = known {
+            let fits = match &pattern {
+                Pattern::Exact(name) => names.has(name),
+                Pattern::Prefix(prefix) => prefix.is_empty() || names.any_begins(prefix),
+            };
+            if !fits {
+                names.refuse(pass, what, &spot);
+            }
+        }
+        patterns.push(pattern);
+    }
+    patterns
+}
+
+fn expires(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Wall> {
+    let (key, node) = (section.key("expires"), section.node("expires")?);
+    let (Value::Text(text) | Value::Date(text)) = &node.value else {
+        pass.wrong_type(node, key);
+        return None;
+    };
+    let expires = Wall::parse(text);
+    if expires.is_none() {
+        pass.note(node.place, Mistake::Invalid(key));
+    }
+    expires
+}
+
+fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
+    let (key, Some(node)) = (section.key("metadata"), section.node("metadata")) else {
+        return Vec::new();
+    };
+    let Value::Table(table) = &node.value else {
+        pass.wrong_type(node, key);
+        return Vec::new();
+    };
+    if table.0.len() > METADATA_MOST {
+        pass.note(node.place, Mistake::Invalid(key));
+    }
+    let mut metadata = Vec::with_capacity(table.0.len());
+    for entry in &table.0 {
+        match &entry.node.value {
+            Value::Text(text) if text.chars().count() <= METADATA_VALUE_MOST => {
+                metadata.push((Arc::from(&*entry.name), Arc::from(&**text)));
+            }
+            _ => pass.note(entry.node.place, Mistake::Invalid(key)),
+        }
+    }
+    metadata
+}
+
+fn keys(
+    pass: &mut Pass<'_>,
+    section: &Section<'_>,
+    seen: &mut Map<[u8; 32], Place>,
+) -> Vec<KeyDigest> {
+    let mut keys = Vec::new();
+    for spot in pass.texts(section, "keys") {
+        let Some(digest) = digest(spot.value) else {
+            pass.note(spot.place, Mistake::LiteralKey);
+            pass.hidden.push(spot.place);
+            continue;
+        };
+        match seen.get(&digest) {
+            Some(first) => {
+                let first = *first;
+                pass.note(spot.place, Mistake::Twice("key digest", first));
+            }
+            None => {
+                seen.insert(digest, spot.place);
+                keys.push(KeyDigest(digest));
+            }
+        }
+    }
+    keys
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let hex = text.strip_prefix("sha256:")?;
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?;
+    <[u8; 32]>::try_from(bytes).ok()
+}

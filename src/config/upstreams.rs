@@ -1,0 +1,342 @@
+//! Where Ringwall listens and where it leads: listeners, providers, models and MCP servers.
+
+use crate::base::secret::Secret;
+use crate::config::fault::Mistake;
+use crate::config::keys::{Key, Kind, LISTENER, MCP_SERVER, MODEL, PROVIDER};
+use crate::config::model::{
+    ClientTls, Credential, Listener, McpServer, Model, ModelRoute, ServerTls, Target,
+};
+use crate::config::pass::{Names, Pass, Section, Spot, is_name};
+use crate::config::tree::Place;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything that requests are led to.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    /// Public model names.
+    pub models: Vec<Model>,
+    /// MCP servers.
+    pub mcp_servers: Vec<McpServer>,
+    /// What both lead to.
+    pub targets: Vec<Target>,
+    /// The models' names, for rules.
+    pub model_names: Names,
+    /// The servers' names, for rules.
+    pub server_names: Names,
+}
+
+/// Reads where clients and operators connect.
+pub fn addresses(
+    pass: &mut Pass<'_>,
+    top: &Section<'_>,
+    gateway: &Section<'_>,
+) -> (Vec<Listener>, SocketAddr) {
+    let mut names = Names::default();
+    let mut listeners = Vec::new();
+    let tables = pass.sections(top, &LISTENER);
+    let key = gateway.key("listen");
+    for spot in pass.texts(gateway, "listen") {
+        let address = address(pass, &spot, key, &mut names);
+        listeners.extend(address.map(|address| Listener { address, tls: None }));
+    }
+    for section in &tables {
+        let tls = server_tls(pass, section);
+        let Some(spot) = pass.text(section, "address") else { continue };
+        let address = address(pass, &spot, section.key("address"), &mut names);
+        listeners.extend(address.map(|address| Listener { address, tls }));
+    }
+    if tables.is_empty() && !gateway.has("listen") {
+        listeners.push(Listener { address: loopback(LISTEN_PORT), tls: None });
+        let spot = Spot { place: gateway.place, value: "127.0.0.1:8080" };
+        address(pass, &spot, key, &mut names);
+    }
+    let usual = loopback(ADMIN_PORT);
+    let spot = pass.text(gateway, "admin");
+    let admin = spot.and_then(|spot| address(pass, &spot, gateway.key("admin"), &mut names));
+    (listeners, admin.unwrap_or(usual))
+}
+
+/// Reads providers, models and MCP servers.
+pub fn read(pass: &mut Pass<'_>, top: &Section<'_>) -> Upstreams {
+    let mut all = Upstreams::default();
+    let mut providers = Names::default();
+    for section in pass.sections(top, &PROVIDER) {
+        if let Some(name) = pass.text(&section, "name") {
+            providers.add(pass, "provider", name.value, (name.place, all.targets.len()));
+        }
+        let target = target(pass, &section);
+        all.targets.push(target);
+    }
+    for section in pass.sections(top, &MODEL) {
+        let name = pass.text(&section, "name");
+        if let Some(name) = &name {
+            all.model_names.add(pass, "model", name.value, (name.place, all.models.len()));
+        }
+        let name = name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value));
+        let routes = routes(pass, &section, &providers);
+        all.models.push(Model { name, routes });
+    }
+    for section in pass.sections(top, &MCP_SERVER) {
+        let name = pass.text(&section, "name");
+        if let Some(name) = &name {
+            let index = all.mcp_servers.len();
+            all.server_names.add(pass, "MCP server", name.value, (name.place, index));
+        }
+        let name = name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value));
+        all.mcp_servers.push(McpServer { name, target: all.targets.len() });
+        let target = target(pass, &section);
+        all.targets.push(target);
+    }
+    all
+}
+
+/// Where clients connect when nothing is said.
+const LISTEN_PORT: u16 = 8080;
+/// Where operators connect when nothing is said.
+const ADMIN_PORT: u16 = 9090;
+/// Bytes of a secret; the longest tokens are a few thousand.
+const SECRET_BYTES_MOST: usize = 16 << 10;
+/// Bytes of a URL.
+const URL_BYTES_MOST: usize = 2048;
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// An address that nothing else takes. Port 0 is one that the system chooses.
+fn address(
+    pass: &mut Pass<'_>,
+    spot: &Spot<&str>,
+    key: &'static Key,
+    names: &mut Names,
+) -> Option<SocketAddr> {
+    let parsed = match spot.value.strip_prefix(':') {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse().ok().map(loopback)
+        }
+        Some(_) => None,
+        None => spot.value.parse().ok(),
+    };
+    let Some(address) = parsed else {
+        pass.note(spot.place, Mistake::Invalid(key));
+        return None;
+    };
+    if address.port() != 0 {
+        names.add(pass, "address", &address.to_string(), (spot.place, 0));
+    }
+    Some(address)
+}
+
+fn server_tls(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<ServerTls> {
+    for (one, other) in [("certificate", "private_key"), ("private_key", "certificate")] {
+        if section.has(one) && !section.has(other) {
+            pass.note(section.at(one), Mistake::HalfTls(section.key(other)));
+        }
+    }
+    let certificate = pem(pass, section, "certificate");
+    let key = pem(pass, section, "private_key");
+    Some(ServerTls { certificate: certificate?, key: key? })
+}
+
+/// The path of a PEM file that is there and holds what the key takes.
+fn pem(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<PathBuf> {
+    let (key, spot) = (section.key(name), pass.path(section, name)?);
+    let mark: &[u8] = match key.kind {
+        Kind::PrivateKey => b"PRIVATE KEY-----",
+        _ => b"-----BEGIN CERTIFICATE-----",
+    };
+    match (pass.read)(&spot.value) {
+        Err(error) => pass.note(spot.place, Mistake::PemUnreadable(error.kind())),
+        Ok(bytes) => {
+            if memchr::memmem::find(&bytes, mark).is_none() {
+                pass.note(spot.place, Mistake::NotPem(key));
+            }
+        }
+    }
+    Some(spot.value)
+}
+
+fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
+    let name = pass.shared(section, "name").unwrap_or_else(|| Arc::from(""));
+    let url = url(pass, section).unwrap_or_default();
+    let authority = pem(pass, section, "ca");
+    if !url.is_tls && !url.host.is_empty() && section.has("ca") {
+        pass.note(section.at("ca"), Mistake::AuthorityWithoutTls);
+    }
+    Target {
+        name,
+        tls: url.is_tls.then_some(ClientTls { authority }),
+        host: Arc::from(url.host),
+        port: url.port,
+        path: Arc::from(url.path),
+        credential: credential(pass, section),
+        idle_connections: pass.capacity(section, "idle_connections"),
+    }
+}
+
+/// The parts of an upstream's URL.
+#[derive(Debug, Default)]
+struct Url {
+    is_tls: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+fn url(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Url> {
+    let (key, spot) = (section.key("url"), pass.text(section, "url")?);
+    let url = parse_url(spot.value);
+    if url.is_none() {
+        let has_credentials = spot.value.contains('@');
+        let may_be_secret = has_credentials || spot.value.contains('?');
+        pass.note(
+            spot.place,
+            if has_credentials { Mistake::UrlCredentials } else { Mistake::Invalid(key) },
+        );
+        if may_be_secret {
+            pass.hidden.push(spot.place);
+        }
+    }
+    url
+}
+
+/// RFC 3986 §3, the part of it that an upstream needs: no user info, query or fragment.
+fn parse_url(text: &str) -> Option<Url> {
+    if text.len() > URL_BYTES_MOST || text.contains(['?', '#', '@', '\\']) {
+        return None;
+    }
+    let uri: http::Uri = text.parse().ok()?;
+    let is_tls = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    let host = authority.host();
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" if is_tls => 443,
+        "" => 80,
+        rest => rest.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?,
+    };
+    let bare = match host.strip_prefix('[') {
+        Some(inner) => {
+            let inner = inner.strip_suffix(']')?;
+            inner.parse::<std::net::Ipv6Addr>().ok()?;
+            inner
+        }
+        None => host,
+    };
+    let is_name = bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    (!bare.is_empty() && is_name).then(|| Url {
+        is_tls,
+        host: bare.to_ascii_lowercase(),
+        port,
+        path: uri.path().trim_end_matches('/').to_owned(),
+    })
+}
+
+fn credential(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Credential> {
+    let header = header(pass, section);
+    let secret = secret(pass, section, "key")?;
+    let header = header?;
+    let mut value = Vec::with_capacity(secret.value.expose().len() + BEARER.len());
+    if header == http::header::AUTHORIZATION {
+        value.extend_from_slice(BEARER);
+    }
+    value.extend_from_slice(secret.value.expose());
+    Some(Credential { header, value: Secret::new(value) })
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+fn header(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<http::HeaderName> {
+    let Some(spot) = pass.text(section, "header") else {
+        return (!section.has("header")).then_some(http::header::AUTHORIZATION);
+    };
+    let header = http::HeaderName::from_bytes(spot.value.as_bytes()).ok();
+    let header = header.filter(|name| !RESERVED.contains(&name.as_str()));
+    if header.is_none() {
+        pass.note(spot.place, Mistake::Invalid(section.key("header")));
+    }
+    header
+}
+
+/// Headers that frame a message or that Ringwall writes itself.
+const RESERVED: [&str; 9] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "content-type",
+];
+
+/// Looks a secret up where the file says it is.
+fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
+    let key = section.key(name);
+    let spot = match pass.text(section, name) {
+        Some(spot) => spot,
+        None => return None,
+    };
+    let place = spot.place;
+    let bytes = match spot.value.split_once(':') {
+        Some(("env", variable)) if is_variable(variable) => {
+            let Some(value) = (pass.environment)(variable) else {
+                pass.note(place, Mistake::SecretUnset(variable.to_owned()));
+                return None;
+            };
+            value.into_bytes()
+        }
+        Some(("file", path)) if !path.is_empty() => match (pass.read)(Path::new(path)) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                pass.note(place, Mistake::SecretUnreadable(error.kind()));
+                return None;
+            }
+        },
+        _ => return literal(pass, place, key),
+    };
+    let bytes = Secret::new(bytes);
+    let bare = bytes.expose().trim_ascii();
+    let is_visible = bare.iter().all(|byte| (0x21..=0x7e).contains(byte) || *byte == b' ');
+    if bare.is_empty() || bare.len() > SECRET_BYTES_MOST || !is_visible {
+        pass.note(place, Mistake::SecretUnusable);
+        return None;
+    }
+    Some(Spot { place, value: Secret::new(bare) })
+}
+
+fn literal(pass: &mut Pass<'_>, place: Place, key: &'static Key) -> Option<Spot<Secret>> {
+    pass.note(place, Mistake::LiteralSecret(key));
+    pass.hidden.push(place);
+    None
+}
+
+fn is_variable(name: &str) -> bool {
+    let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn routes(pass: &mut Pass<'_>, section: &Section<'_>, providers: &Names) -> Vec<ModelRoute> {
+    let (mut routes, mut seen) = (Vec::new(), Names::default());
+    let key = section.key("routes");
+    for spot in pass.texts(section, "routes") {
+        let parts = spot.value.split_once('/');
+        let parts = parts.filter(|(_, model)| is_name(model, Kind::ModelName));
+        let Some((provider, model)) = parts else {
+            pass.note(spot.place, Mistake::Invalid(key));
+            continue;
+        };
+        seen.add(pass, "route", spot.value, (spot.place, 0));
+        let named = Spot { place: spot.place, value: provider };
+        if let Some(target) = providers.find(pass, "provider", &named) {
+            routes.push(ModelRoute { target, upstream_model: Arc::from(model) });
+        }
+    }
+    routes
+}

@@ -8,6 +8,9 @@
 )]
 
 mod cli;
+mod evidence;
 mod house;
+mod limits;
+mod reload;
 mod serve;
 mod support;

@@ -79,10 +79,13 @@ Ringwall demo: http://{gateway}, before a model and an MCP server of our own. No
 
 3. An MCP tool call: the customer's record comes back without card number and e-mail address.
 
-   curl -s http://{gateway}/mcp/demo -H 'content-type: application/json' \
-     -H 'accept: application/json, text/event-stream' \
-     -d '{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":
-          {{"name": "lookup_customer", "arguments": {{"name": "Ada"}}}}}}'
+   mcp() {{ curl -s http://{gateway}/mcp/demo -H 'content-type: application/json' \
+     -H 'accept: application/json, text/event-stream' "$@"; }}
+   session=$(mcp -o /dev/null -w '%header{{mcp-session-id}}' -d '{{"jsonrpc": "2.0", "id": 0,
+     "method": "initialize", "params": {{"protocolVersion": "2025-11-25", "capabilities": {{}},
+     "clientInfo": {{"name": "curl", "version": "1"}}}}}}')
+   mcp -H "mcp-session-id: $session" -d '{{"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+     "params": {{"name": "lookup_customer", "arguments": {{"name": "Ada"}}}}}}'
 
 A real provider: copy config/example.toml, set OPENAI_API_KEY, run `ringwall serve --config FILE`,
 and give your client the base URL http://{gateway}/v1. Every exchange leaves a record in ./audit.

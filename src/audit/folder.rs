@@ -109,6 +109,12 @@ impl Growing {
         Ok(own)
     }
 
+    /// Goes on with another file; what is to fail in a test fails there too.
+    pub fn replace(&mut self, next: Self) {
+        self.file = next.file;
+        self.good = next.good;
+    }
+
     /// Appends and makes durable. After an error the file may hold a part, until [`Self::cut`].
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         #[cfg(test)]

@@ -92,9 +92,10 @@ impl Archive {
         let (signer, public) = signer(&folder)?;
         let end = recover::end(&folder).map_err(at("read the log"))?;
         let points = folder.join(folder::CHECKPOINTS);
-        let bytes = folder::content(&points).map_err(at("read the checkpoints"))?;
+        let last_points =
+            folder::end(&points, sign::LINE_BYTES_MAX * 4).map_err(at("read the checkpoints"))?;
         let signed =
-            recover::signed(&bytes, &public, &end.chain).map_err(ArchiveFault::Disagrees)?;
+            recover::signed(&last_points, &public, &end.chain).map_err(ArchiveFault::Disagrees)?;
         let recovered = move_aside(&folder, &end, &signed, &clock)?;
         let path = folder.join(folder::segment_name(end.segment));
         let log = Growing::open(path, end.good).map_err(at("open the log"))?;
@@ -361,6 +362,20 @@ mod tests {
         let verified = complete(folder.path());
         assert_eq!((verified.records, verified.batches), (18, 8));
         assert!(verified.files > 3, "{verified:?}");
+    }
+
+    #[test]
+    fn a_log_of_many_batches_opens_by_its_last_checkpoints() {
+        let folder = in_memory();
+        let mut archive = open(folder.path());
+        for _ in 0..40 {
+            archive.append(&batch("a", 1)).unwrap();
+        }
+        drop(archive);
+        let mut archive = open(folder.path());
+        assert_eq!((archive.last_seq(), archive.recovered()), (40, None));
+        archive.append(&batch("b", 1)).unwrap();
+        assert_eq!(complete(folder.path()).batches, 41);
     }
 
     #[test]

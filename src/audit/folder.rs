@@ -2,7 +2,7 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,34 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
+    }
+}
+
+/// The last bytes of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileEnd {
+    /// Where in the file they begin.
+    pub start: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The end of a file, at most so many bytes of it; empty if it is not there.
+pub fn end(path: &Path, most: u64) -> io::Result<FileEnd> {
+    let Some(mut file) = reader(path)? else { return Ok(FileEnd::default()) };
+    let start = file.get_ref().metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(FileEnd { start, bytes })
+}
+
+/// A file from its beginning; none if it is not there.
+pub fn reader(path: &Path) -> io::Result<Option<BufReader<File>>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(file) => Ok(Some(BufReader::new(file))),
     }
 }
 

@@ -12,6 +12,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// Put before what is signed, so that a signature means a checkpoint and nothing else.
 pub const DOMAIN: &[u8] = b"ringwall audit checkpoint v1\n";
+/// Bytes of a checkpoint's line, at most.
+pub const LINE_BYTES_MAX: u64 = 1024;
 /// The beginning of an Ed25519 private key in PKCS#8 (RFC 8410 §7); the seed follows.
 const PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,

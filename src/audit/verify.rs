@@ -6,10 +6,11 @@
 
 use crate::audit::chain::{self, Chain};
 use crate::audit::folder;
-use crate::audit::sign::{Checkpoint, PublicKey};
+use crate::audit::sign::{self, Checkpoint, PublicKey};
 use crate::base::numbers::to_u64;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// A log in order.
@@ -91,8 +92,9 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyFault> {
 pub fn verify_by(folder: &Path, key: &PublicKey) -> Result<Verified, VerifyFault> {
     let numbers = folder::segments(folder)
         .map_err(|error| fault("", 0, 0, FaultKind::Unreadable(error.kind())))?;
-    let bytes = read(folder, folder::CHECKPOINTS)?;
-    let mut walk = Walk::new(Points { bytes: &bytes, key, line: 0, next: 1 });
+    let source = folder::reader(&folder.join(folder::CHECKPOINTS))
+        .map_err(|error| fault(folder::CHECKPOINTS, 0, 0, FaultKind::Unreadable(error.kind())))?;
+    let mut walk = Walk::new(Points { source, key, line: 0, next: 1 });
     let mut stop = None;
     for number in &numbers {
         let name = folder::segment_name(*number);
@@ -253,8 +255,7 @@ impl<'a> Walk<'a> {
 
 /// The way through the checkpoints, beside that through the log.
 struct Points<'a> {
-    /// What was not read yet.
-    bytes: &'a [u8],
+    source: Option<BufReader<File>>,
     key: &'a PublicKey,
     line: u64,
     /// The batch of which the next must be.
@@ -264,21 +265,24 @@ struct Points<'a> {
 impl Points<'_> {
     /// The next checkpoint. A line without an end is one that a crash tore.
     fn next(&mut self) -> Result<Option<Checkpoint>, VerifyFault> {
-        let Some(newline) = memchr::memchr(b'\n', self.bytes) else {
-            return self.torn().map(|()| None);
+        let Some(source) = &mut self.source else { return Ok(None) };
+        let mut line = Vec::new();
+        let read = source.take(sign::LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        let wrong = |kind, seq| fault(folder::CHECKPOINTS, self.line + 1, seq, kind);
+        read.map_err(|error| wrong(FaultKind::Unreadable(error.kind()), 0))?;
+        let Some(line) = line.strip_suffix(b"\n") else {
+            return if is_torn(&line) { Ok(None) } else { Err(wrong(FaultKind::BadSignature, 0)) };
         };
-        self.line += 1;
-        let line = self.bytes.get(..newline).unwrap_or_default();
-        self.bytes = self.bytes.get(newline + 1..).unwrap_or_default();
-        let expected = self.next;
-        self.next += 1;
-        let wrong = |kind, seq| fault(folder::CHECKPOINTS, self.line, seq, kind);
         let point = self.key.open(line).ok_or_else(|| wrong(FaultKind::BadSignature, 0))?;
-        match point.batch {
-            batch if batch == expected => Ok(Some(point)),
-            batch if batch < expected => Err(wrong(FaultKind::Inserted, point.seq)),
-            _ => Err(wrong(FaultKind::Dropped, point.seq)),
+        if point.batch < self.next {
+            return Err(wrong(FaultKind::Inserted, point.seq));
         }
+        if point.batch > self.next {
+            return Err(wrong(FaultKind::Dropped, point.seq));
+        }
+        self.line += 1;
+        self.next += 1;
+        Ok(Some(point))
     }
 
     /// Holds the end of a batch against its checkpoint. Only the last batch may be without one.
@@ -291,20 +295,15 @@ impl Points<'_> {
         }
     }
 
-    /// What a crash tore is the beginning of a line; nothing stands behind a line's end.
-    fn torn(&self) -> Result<(), VerifyFault> {
-        let end = self.bytes.windows(2).position(|pair| pair == b"\"}").map(|at| at + 2);
-        match end {
-            Some(end) if end < self.bytes.len() => {
-                Err(fault(folder::CHECKPOINTS, self.line + 1, 0, FaultKind::BadSignature))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn has_more(&mut self) -> Result<bool, VerifyFault> {
         Ok(self.next()?.is_some())
     }
+}
+
+/// Whether an unfinished line can be what a crash tore: the beginning of one, nothing behind its end.
+fn is_torn(line: &[u8]) -> bool {
+    let end = memchr::memmem::find(line, b"\"}").map(|at| at + 2);
+    to_u64(line.len()) < sign::LINE_BYTES_MAX && end.is_none_or(|end| end == line.len())
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

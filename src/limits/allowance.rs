@@ -381,7 +381,7 @@ mod tests {
     use super::{Allowance, BUCKETS, Slice, split};
     use crate::base::clock::Mono;
     use crate::config::model::Limits;
-    use proptest::prelude::{Strategy, any, prop_oneof, proptest};
+    use proptest::prelude::{Strategy, prop_oneof, proptest};
     use std::sync::atomic::Ordering;
 
     const SECOND: u64 = 1_000_000_000;
@@ -469,6 +469,31 @@ mod tests {
     }
 
     #[test]
+    fn a_control_thread_that_sleeps_between_reading_and_roll_gives_back_no_sooner() {
+        let allowance = Allowance::new(limits(2));
+        allowance.roll(Mono(SECOND));
+        for _ in 0..2 {
+            assert!(allowance.take(9, Mono(5 * SECOND)).is_some());
+        }
+        allowance.roll(Mono(4 * SECOND));
+        roll_until(&allowance, 5 * SECOND, 65 * SECOND - 1);
+        assert!(allowance.take(1, Mono(65 * SECOND - 1)).is_none(), "a minute is not over");
+        roll_until(&allowance, 65 * SECOND, 67 * SECOND);
+        assert_eq!(allowance.left(), 2);
+    }
+
+    #[test]
+    fn an_old_reading_is_admitted_when_its_epoch_opened() {
+        let allowance = Allowance::new(limits(6));
+        allowance.roll(Mono(SECOND));
+        while allowance.take(1, Mono(SECOND)).is_some() {}
+        roll_until(&allowance, SECOND, 70 * SECOND);
+        let (mut slice, first) = allowance.take(1, Mono(2 * SECOND)).unwrap();
+        let second = allowance.spend(&mut slice, Mono(2 * SECOND)).unwrap();
+        assert!(first >= Mono(61 * SECOND) && second >= Mono(61 * SECOND));
+    }
+
+    #[test]
     fn changed_limits_bring_no_fresh_budget() {
         let allowance = Allowance::new(limits(10));
         allowance.roll(Mono(SECOND));
@@ -505,7 +530,7 @@ mod tests {
         Book(usize),
         Limit(u32),
         Refund(usize),
-        Roll,
+        Roll(u64),
         Seize(usize, u64),
         Spend(usize, u64),
     }
@@ -513,9 +538,14 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         let stale = || prop_oneof![4 => 0..1_u64, 1 => 0..90 * SECOND];
         prop_oneof![
-            4 => prop_oneof![0..SECOND / 2, 0..3 * SECOND, 50 * SECOND..70 * SECOND]
+            4 => prop_oneof![
+                3 => 0..SECOND / 2,
+                6 => 0..3 * SECOND,
+                2 => 20 * SECOND..58 * SECOND,
+                1 => 58 * SECOND..70 * SECOND,
+            ]
                 .prop_map(Step::Advance),
-            8 => any::<bool>().prop_map(|_| Step::Roll),
+            8 => stale().prop_map(Step::Roll),
             8 => (0..3_usize, stale()).prop_map(|(worker, age)| Step::Seize(worker, age)),
             8 => (0..3_usize).prop_map(Step::Book),
             8 => (0..3_usize, stale()).prop_map(|(worker, age)| Step::Spend(worker, age)),
@@ -550,12 +580,13 @@ mod tests {
         }
     }
 
-    /// Every order of the half steps of three workers and the control thread, with readings that
-    /// are up to ninety seconds old. The bound is the highest limit that there was.
+    /// Any order of the half steps of three workers and the control thread, with readings that are
+    /// up to ninety seconds old. The bound is the highest limit that there was.
     fn run(steps: Vec<Step>) {
         let allowance = Allowance::new(limits(24));
         let mut workers = [Worker::default(), Worker::default(), Worker::default()];
         let (mut now, mut limit, mut highest) = (SECOND, 24, 24);
+        let mut rolled = 0;
         let mut admitted: Vec<u64> = Vec::new();
         for step in steps {
             let at = match step {
@@ -563,8 +594,10 @@ mod tests {
                     now += by;
                     None
                 }
-                Step::Roll => {
-                    allowance.roll(Mono(now));
+                Step::Roll(age) => {
+                    // The thread may sleep between its reading and the roll, not before it.
+                    allowance.roll(Mono(now.saturating_sub(age).max(rolled)));
+                    rolled = now;
                     None
                 }
                 Step::Limit(new) => {

@@ -300,7 +300,7 @@ impl Points<'_> {
     }
 }
 
-/// Whether an unfinished line can be what a crash tore: the beginning of one, nothing behind its end.
+/// Whether an unfinished line can be what a crash tore: a line's beginning, nothing behind its end.
 fn is_torn(line: &[u8]) -> bool {
     let end = memchr::memmem::find(line, b"\"}").map(|at| at + 2);
     to_u64(line.len()) < sign::LINE_BYTES_MAX && end.is_none_or(|end| end == line.len())

@@ -39,6 +39,11 @@ impl TraceContext {
         valid.then_some(Self { trace, parent, flags })
     }
 
+    /// The trace's id, 32 hex digits.
+    pub fn trace_hex(self) -> String {
+        data_encoding::HEXLOWER.encode(&self.trace)
+    }
+
     /// The same trace with `span` as the parent, for the next hop.
     #[must_use]
     pub fn child(self, span: [u8; 8]) -> Self {

@@ -157,6 +157,12 @@ impl<'a> Value<'a> {
         if let Kind::Unsigned(number) = self.kind() { Some(number) } else { None }
     }
 
+    /// A number as it was written: in-place unescaping touches strings only.
+    pub fn number_text(self) -> Option<&'a str> {
+        let bytes = self.is_number().then(|| self.json.text.get(self.span())).flatten()?;
+        std::str::from_utf8(bytes).ok()
+    }
+
     /// The truth value.
     pub fn as_bool(self) -> Option<bool> {
         if let Kind::Bool(value) = self.kind() { Some(value) } else { None }

@@ -3,17 +3,11 @@
 use crate::base::random::Random;
 use crate::cli::print;
 use crate::config::model::KeyDigest;
+use crate::identity::mint::{digest_text, mint};
 use std::process::ExitCode;
 
-/// How keys are made: from random bytes, the key and its digest.
-pub type Mint = fn([u8; 24]) -> (String, KeyDigest);
-
 /// Prints a new key and the line that lets it in.
-pub fn new(mint: Option<Mint>) -> ExitCode {
-    let Some(mint) = mint else {
-        print::err("error: this build cannot make keys\n");
-        return ExitCode::FAILURE;
-    };
+pub fn new() -> ExitCode {
     match Random::default().bytes() {
         Ok(random) => {
             let (key, digest) = mint(random);
@@ -27,10 +21,10 @@ pub fn new(mint: Option<Mint>) -> ExitCode {
 }
 
 fn text(key: &str, digest: &KeyDigest) -> String {
-    let hex = data_encoding::HEXLOWER.encode(&digest.0);
+    let digest = digest_text(digest);
     format!(
         "API key, shown this once; give it to the caller:\n\n  {key}\n\n\
-         Its digest; put it into the caller's table:\n\n  keys = [\"sha256:{hex}\"]\n"
+         Its digest; put it into the caller's table:\n\n  keys = [\"{digest}\"]\n"
     )
 }
 

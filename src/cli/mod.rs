@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod demo;
+pub mod gateway;
 pub mod key;
 pub mod print;
 pub mod run;

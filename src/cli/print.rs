@@ -11,6 +11,11 @@ pub fn out(text: &str) -> ExitCode {
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Prints what an operator should know while the gateway runs.
+pub fn note(line: &str) {
+    err(&format!("ringwall: {line}\n"));
+}
+
 /// Prints a message. If nobody can read it there is nobody to tell.
 pub fn err(text: &str) {
     let mut stderr = std::io::stderr().lock();

@@ -16,18 +16,14 @@ pub fn main() -> ExitCode {
         Command::Serve { config, sets } => serve::run(&config, &sets),
         Command::Check { config, sets } => check::run(&config, &sets),
         Command::Demo { sets } => demo::run(&sets),
-        Command::Key(Key::New) => key::new(MINT),
-        Command::Audit(Audit::Verify { folder }) => verify::run(VERIFY, &folder),
+        Command::Key(Key::New) => key::new(),
+        Command::Audit(Audit::Verify { folder }) => verify::run(&folder),
         Command::Schema => print::out(&schema::json()),
         Command::Reference => print::out(&reference::markdown()),
         Command::Completions { shell } => completions(shell),
     }
 }
 
-/// Makes API keys.
-const MINT: Option<key::Mint> = None;
-/// Verifies audit logs.
-const VERIFY: Option<verify::Verify> = None;
 /// What wrong usage exits with.
 const USAGE: u8 = 2;
 

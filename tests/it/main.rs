@@ -1,3 +1,16 @@
-//! Integration tests.
+//! Integration tests, by room; one binary, so that they link once.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "a test may stop where it stands, and say why"
+)]
 
 mod cli;
+mod evidence;
+mod house;
+mod limits;
+mod reload;
+mod serve;
+mod support;

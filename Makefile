@@ -1,0 +1,54 @@
+# Ringwall: every command a developer needs. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help run test lint unit docs check clients suites bench fmt packages client-packages bench-packages
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: packages ## install what is missing, build the release binary and start the demo
+	$(CARGO) build --release --locked
+	target/release/ringwall demo
+
+test: packages lint unit docs check clients ## everything that CI runs
+
+lint: packages ## formatting and clippy, no warning allowed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: packages ## unit, integration, house and documentation tests
+	$(CARGO) test --workspace --locked
+
+docs: packages ## the documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked
+
+check: packages ## every configuration that we ship is valid
+	$(CARGO) build --locked
+	@# example.toml names keys and certificates that are not here; a unit test of `config` reads it.
+	@for file in config/quickstart.toml bench/*.toml; do target/debug/ringwall check "$$file"; done
+
+clients: packages client-packages ## the official OpenAI and MCP clients, unchanged, through the gateway
+	tests/clients/run.sh
+
+suites: ## attack suites from ../shared
+	@tests/suites.sh
+
+bench: packages bench-packages ## CPU per request against nginx, in one run
+	$(CARGO) build --release --locked
+	python3 bench/compare.py
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+packages:
+	@.ci/packages libhyperscan-dev pkg-config gcc
+
+client-packages:
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/packages python3 python3-venv
+
+bench-packages:
+	@.ci/packages nginx-light:nginx wrk util-linux:taskset python3

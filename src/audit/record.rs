@@ -1,0 +1,394 @@
+//! The record of one exchange: who asked for what, what each gate decided, what came of it.
+//! Never a header, a body or a matched value. What a caller chose (a model's, tool's or method's
+//! name) is cut and its control characters are replaced, so that no log reader is misled.
+
+use crate::base::caller::Caller;
+use crate::base::hit::Hit;
+use crate::base::text::Channel;
+use crate::base::usage::Usage;
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+
+/// The format number of records; a change of a field's meaning raises it.
+pub const VERSION: u32 = 1;
+/// Characters kept of a text that a caller chose.
+pub const CALLER_TEXT_MAX: usize = 200;
+/// Tool names kept of a chat request.
+pub const TOOLS_MAX: usize = 32;
+/// Lines of hits kept; what is over is counted in `hits_dropped`.
+pub const HITS_MAX: usize = 100;
+
+/// What is known of one exchange at its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The request id.
+    pub id: String,
+    /// When it began, RFC 3339.
+    pub time: String,
+    /// Which leg.
+    pub kind: Kind,
+    /// Who; null before the identity gate passed.
+    pub caller: Option<Who>,
+    /// What for; null before it was understood.
+    pub ask: Option<Asked>,
+    /// Each gate's decision, in order.
+    pub gates: Vec<Gate>,
+    /// Why not, where it was refused.
+    pub refusal: Option<Refused>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The HTTP status that was answered; null if none was.
+    pub status: Option<u16>,
+    /// Tokens, in the provider's numbers.
+    pub usage: Option<Tokens>,
+    /// What guards found.
+    pub hits: Vec<HitCount>,
+    /// Findings beyond [`HITS_MAX`] lines.
+    pub hits_dropped: u64,
+    /// What guards saw.
+    pub coverage: Vec<Coverage>,
+    /// Where it went; null if nowhere.
+    pub upstream: Option<Upstream>,
+    /// Bytes of bodies.
+    pub bytes: Bytes,
+    /// From the first byte of the request to the last of the answer, microseconds.
+    pub micros: u64,
+    /// The trace it belongs to, 32 hex digits.
+    pub trace_id: Option<String>,
+}
+
+/// Which leg of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A chat completion.
+    Chat,
+    /// A message to an MCP server.
+    Mcp,
+    /// The list of models.
+    Models,
+    /// Anything else: no such path, a broken head.
+    Other,
+}
+
+impl Kind {
+    /// All kinds, in the order of their names.
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Mcp, Self::Models, Self::Other];
+
+    /// The name in records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Mcp => "mcp",
+            Self::Models => "models",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Who {
+    /// The caller's name in the configuration.
+    #[serde(serialize_with = "shared")]
+    pub name: Arc<str>,
+    /// The human.
+    #[serde(serialize_with = "shared_option")]
+    pub user: Option<Arc<str>>,
+    /// The service or agent.
+    #[serde(serialize_with = "shared_option")]
+    pub app: Option<Arc<str>>,
+    /// Their team.
+    #[serde(serialize_with = "shared_option")]
+    pub team: Option<Arc<str>>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Asked {
+    /// A model's answer.
+    Chat {
+        /// Its public name.
+        model: CallerText,
+        /// Whether as a stream.
+        stream: bool,
+        /// Names of the tools it may call, at most [`TOOLS_MAX`].
+        tools: Vec<CallerText>,
+        /// The caller's ceiling.
+        max_tokens: Option<u64>,
+    },
+    /// An MCP message.
+    Mcp {
+        /// The server's name in the path.
+        server: CallerText,
+        /// The JSON-RPC method.
+        method: CallerText,
+        /// The tool of a `tools/call`.
+        tool: Option<CallerText>,
+    },
+    /// Something that is known by its path only.
+    Path {
+        /// The method and path.
+        path: CallerText,
+    },
+}
+
+/// A text that a caller chose: cut to [`CALLER_TEXT_MAX`] characters, without controls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct CallerText(String);
+
+impl CallerText {
+    /// Cuts and cleans. A control, line or direction character becomes `\u{…}` as text; a cut
+    /// text ends in an ellipsis.
+    pub fn new(text: &str) -> Self {
+        let mut out = String::with_capacity(text.len().min(CALLER_TEXT_MAX));
+        for (count, character) in text.chars().enumerate() {
+            if count == CALLER_TEXT_MAX {
+                out.push('…');
+                break;
+            }
+            if misleads(character) {
+                out.extend(character.escape_unicode());
+            } else {
+                out.push(character);
+            }
+        }
+        Self(out)
+    }
+
+    /// The cleaned text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a character can end a line, move a cursor or turn the direction of what follows.
+fn misleads(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(character, '\u{e0000}'..='\u{e007f}')
+}
+
+/// One gate's decision.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gate {
+    /// Its name: `route`, `caller`, `ask`, `permit`, `lease`, `cleared`, …
+    pub gate: &'static str,
+    /// What it said.
+    pub decision: Decision,
+    /// The rule that decided, if one did.
+    #[serde(serialize_with = "shared_option")]
+    pub rule: Option<Arc<str>>,
+    /// How long it took, microseconds.
+    pub micros: u64,
+}
+
+/// What a gate can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Go on.
+    Pass,
+    /// No.
+    Refuse,
+}
+
+/// Why an exchange was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// By which gate.
+    pub gate: &'static str,
+    /// The stable code that the caller read.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// What came of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The upstream's answer was passed on whole.
+    Answered,
+    /// The client went away.
+    ClientGone,
+    /// A deadline passed on the client's side.
+    ClientSlow,
+    /// A guard or a budget ended an answer that had begun.
+    Cut,
+    /// A fault of ours; the exchange was caught and ended.
+    Panicked,
+    /// A gate said no.
+    Refused,
+    /// The process drained before it was done.
+    Stopped,
+    /// Every target failed, or one did after its answer had begun.
+    UpstreamFailed,
+}
+
+/// Tokens of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tokens {
+    /// Of the prompt.
+    pub input: u64,
+    /// Of the answer.
+    pub output: u64,
+    /// Of the prompt, those that the provider had cached.
+    pub cached: u64,
+}
+
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        Self { input: usage.input_tokens, output: usage.output_tokens, cached: usage.cached_tokens }
+    }
+}
+
+/// Equal findings, counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HitCount {
+    /// The rule.
+    #[serde(serialize_with = "shared")]
+    pub rule: Arc<str>,
+    /// What was done.
+    pub action: &'static str,
+    /// Which way the text went.
+    pub direction: &'static str,
+    /// Whose text it was.
+    pub channel: &'static str,
+    /// Where in the body, with `#` for any index.
+    pub place: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+/// What guards saw of one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// Which way.
+    pub direction: &'static str,
+    /// Whose text.
+    pub channel: &'static str,
+    /// How many bytes of it.
+    pub bytes: u64,
+}
+
+/// Where an exchange went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Upstream {
+    /// The target that answered, or was tried last.
+    #[serde(serialize_with = "shared")]
+    pub target: Arc<str>,
+    /// How many targets were tried.
+    pub attempts: u32,
+    /// The status that it answered.
+    pub status: Option<u16>,
+    /// Connecting, TLS included; null on a connection that was open.
+    pub connect_micros: Option<u64>,
+    /// From the request to the first byte of the answer.
+    pub first_byte_micros: Option<u64>,
+}
+
+/// Bytes of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bytes {
+    /// From the client.
+    #[serde(rename = "in")]
+    pub received: u64,
+    /// To the client.
+    #[serde(rename = "out")]
+    pub sent: u64,
+}
+
+impl Record {
+    /// A record of which nothing is known yet but its name and beginning.
+    pub fn new(id: String, time: String, kind: Kind) -> Self {
+        Self {
+            v: VERSION,
+            id,
+            time,
+            kind,
+            caller: None,
+            ask: None,
+            gates: Vec::new(),
+            refusal: None,
+            outcome: Outcome::Panicked,
+            status: None,
+            usage: None,
+            hits: Vec::new(),
+            hits_dropped: 0,
+            coverage: Vec::new(),
+            upstream: None,
+            bytes: Bytes::default(),
+            micros: 0,
+            trace_id: None,
+        }
+    }
+
+    /// Counts findings with those of the same rule, action and place; indexes in a place do not
+    /// tell two apart, so that a long conversation stays a short record.
+    pub fn add_hits(&mut self, hits: &[Hit]) {
+        for hit in hits {
+            let (action, direction) = (hit.action.name(), hit.direction.name());
+            let (channel, place) = (hit.channel.name(), hit.place.path);
+            let same = self.hits.iter_mut().find(|known| {
+                known.rule == hit.rule
+                    && (known.action, known.direction) == (action, direction)
+                    && (known.channel, known.place) == (channel, place)
+            });
+            if let Some(same) = same {
+                same.count += 1;
+            } else if self.hits.len() < HITS_MAX {
+                let rule = Arc::clone(&hit.rule);
+                self.hits.push(HitCount { rule, action, direction, channel, place, count: 1 });
+            } else {
+                self.hits_dropped += 1;
+            }
+        }
+    }
+
+    /// Adds what guards saw in one direction.
+    pub fn add_coverage(&mut self, direction: &'static str, seen: &[(Channel, u64)]) {
+        for (channel, bytes) in seen {
+            let channel = channel.name();
+            let same = self
+                .coverage
+                .iter_mut()
+                .find(|known| (known.direction, known.channel) == (direction, channel));
+            match same {
+                Some(same) => same.bytes += bytes,
+                None => self.coverage.push(Coverage { direction, channel, bytes: *bytes }),
+            }
+        }
+    }
+
+    /// The record as one line of JSON, without the newline.
+    pub fn line(&self) -> Vec<u8> {
+        // Only a map with keys that are no strings could fail; there is none in it.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl From<&Caller> for Who {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            name: Arc::clone(&caller.name),
+            user: caller.user.clone(),
+            app: caller.app.clone(),
+            team: caller.team.clone(),
+        }
+    }
+}
+
+fn shared<S: Serializer>(text: &Arc<str>, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(text)
+}
+
+#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+fn shared_option<S: Serializer>(text: &Option<Arc<str>>, out: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(out)
+}

@@ -1,0 +1,189 @@
+//! The client's side of a connection: heads, bodies and answers, one exchange after the other.
+
+use crate::base::clock::{Clock, Mono};
+use crate::base::numbers::to_u64;
+use crate::config::model::{Bounds, Deadlines};
+use crate::gateway::refusal::Refusal;
+use crate::http::body::BodyDecoder;
+use crate::http::head::{BodyLength, HeadBounds, Parsed};
+use crate::http::request::{RequestHead, parse_request};
+use crate::wire::error::WireError;
+use crate::wire::socket::Socket;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What one read of a head or a chunked body asks for.
+const READ_BYTES: usize = 8 * 1024;
+/// Reads of a body whose length is known ask for what is left of it, up to this.
+const BODY_READ_BYTES: usize = 256 * 1024;
+/// The interim answer to `Expect: 100-continue` (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Client {
+    socket: Socket,
+    /// What was read and not yet understood: the next head, or the beginning of a body.
+    ahead: Vec<u8>,
+    peer: SocketAddr,
+    clock: Clock,
+}
+
+/// What a connection says next.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing: it closed, or stayed idle for too long.
+    Nothing,
+    /// Something that is refused; the connection closes after the answer.
+    Refused(Refusal),
+    /// A request.
+    Request(Box<RequestHead>),
+}
+
+impl Client {
+    /// A connection that was just accepted (and, where so configured, has its TLS).
+    pub fn new(socket: Socket, peer: SocketAddr, clock: Clock) -> Self {
+        Self { socket, ahead: Vec::new(), peer, clock }
+    }
+
+    /// Who connected.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The connection itself, to be watched while an upstream is waited for.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Waits for the first byte of a request, holding next to no memory. False: none comes.
+    pub async fn wait(&mut self, idle: Duration) -> bool {
+        if !self.ahead.is_empty() {
+            return true;
+        }
+        self.ahead = Vec::new();
+        matches!(self.socket.idle(&mut self.ahead, idle).await, Ok(1..))
+    }
+
+    /// Reads the head whose first byte is there.
+    pub async fn next(&mut self, bounds: &Bounds, deadlines: &Deadlines) -> Next {
+        let limits = HeadBounds { bytes: bounds.head_bytes, count: bounds.header_count };
+        let began = self.clock.mono();
+        loop {
+            match parse_request(&self.ahead, &limits) {
+                Err(fault) => return Next::Refused(Refusal::Head(fault)),
+                Ok(Parsed::Complete { head, length }) => {
+                    self.ahead.drain(..length);
+                    return Next::Request(Box::new(head));
+                }
+                Ok(Parsed::Partial) => {}
+            }
+            let left = self.left(began, deadlines.head);
+            match self.socket.read(&mut self.ahead, READ_BYTES, left).await {
+                Ok(0) => return Next::Nothing,
+                Ok(_) => {}
+                Err(WireError::Deadline) => return Next::Refused(Refusal::HeadSlow),
+                Err(_) => return Next::Nothing,
+            }
+        }
+    }
+
+    /// Reads the request's body, whole and bounded.
+    pub async fn body(
+        &mut self,
+        head: &RequestHead,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Refusal> {
+        let known = match head.body {
+            BodyLength::Empty => return Ok(Vec::new()),
+            BodyLength::Exact(length) if length > to_u64(most) => {
+                return Err(Refusal::BodyTooLarge(most));
+            }
+            BodyLength::Exact(length) => usize::try_from(length).ok(),
+            BodyLength::Chunked | BodyLength::UntilClose => None,
+        };
+        if head.expects_continue && self.ahead.is_empty() {
+            self.send(CONTINUE.to_vec(), limit).await?;
+        }
+        let began = self.clock.mono();
+        match known {
+            Some(length) => self.exact_body(length, began, limit).await,
+            None => self.framed_body(head.body, most, began, limit).await,
+        }
+    }
+
+    /// Sends bytes; gives the buffer back, empty.
+    pub async fn send(&mut self, bytes: Vec<u8>, limit: Duration) -> Result<Vec<u8>, Refusal> {
+        self.socket.write(bytes, limit).await.map_err(client_refusal)
+    }
+
+    /// Ends the connection in an orderly way.
+    pub async fn close(self) {
+        self.socket.shutdown().await;
+    }
+
+    async fn exact_body(
+        &mut self,
+        length: usize,
+        began: Mono,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Refusal> {
+        if self.ahead.len() >= length {
+            let rest = self.ahead.split_off(length);
+            return Ok(std::mem::replace(&mut self.ahead, rest));
+        }
+        let mut body = std::mem::take(&mut self.ahead);
+        while body.len() < length {
+            let room = (length - body.len()).min(BODY_READ_BYTES);
+            let left = self.left(began, limit);
+            match self.socket.read(&mut body, room, left).await {
+                Ok(0) => return Err(Refusal::ClientGone),
+                Ok(_) => {}
+                Err(error) => return Err(body_refusal(error)),
+            }
+        }
+        Ok(body)
+    }
+
+    async fn framed_body(
+        &mut self,
+        length: BodyLength,
+        most: usize,
+        began: Mono,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut decoder = BodyDecoder::new(length);
+        let mut body = Vec::new();
+        loop {
+            let progress =
+                decoder.decode(&self.ahead, &mut body).map_err(|_fault| Refusal::BodyUnframed)?;
+            self.ahead.drain(..progress.consumed);
+            if body.len() > most {
+                return Err(Refusal::BodyTooLarge(most));
+            }
+            if progress.done {
+                return Ok(body);
+            }
+            let left = self.left(began, limit);
+            match self.socket.read(&mut self.ahead, READ_BYTES, left).await {
+                Ok(0) => return Err(Refusal::ClientGone),
+                Ok(_) => {}
+                Err(error) => return Err(body_refusal(error)),
+            }
+        }
+    }
+
+    fn left(&self, began: Mono, limit: Duration) -> Duration {
+        limit.saturating_sub(self.clock.mono().since(began))
+    }
+}
+
+/// What an error of the client's connection means for the exchange.
+pub fn client_refusal(error: WireError) -> Refusal {
+    if matches!(error, WireError::Stopped) { Refusal::Stopped } else { Refusal::ClientGone }
+}
+
+fn body_refusal(error: WireError) -> Refusal {
+    if matches!(error, WireError::Deadline) { Refusal::BodySlow } else { client_refusal(error) }
+}

@@ -1,0 +1,209 @@
+//! One exchange: what is known of it so far, and the promise of exactly one record.
+//!
+//! Whatever happens to the future that drives it, its `Drop` settles it: a panic leaves a record
+//! too.
+
+use crate::base::ask::Ask;
+use crate::base::caller::Caller;
+use crate::base::clock::{Mono, Wall};
+use crate::base::hit::{Direction, Hit};
+use crate::base::ids::{RequestId, TraceContext};
+use crate::base::text::Channel;
+use crate::base::usage::Usage;
+use crate::gateway::finish::{self, Outcome};
+use crate::gateway::refusal::{Gate, Refusal};
+use crate::gateway::route::Leg;
+use crate::gateway::shard::{Deployed, Shard};
+use crate::http::request::RequestHead;
+use crate::limits::shard::Standing;
+use http::{Method, StatusCode, Version};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How many bytes of which channel guards saw, one way.
+pub type Seen = (Direction, Channel, u64);
+
+/// Everything that an exchange gathers on its way.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "three independent facts, not one state")]
+pub struct Exchange {
+    /// The worker's things.
+    pub shard: Rc<Shard>,
+    /// What it is served by, to its end.
+    pub deployed: Rc<Deployed>,
+    /// Its name.
+    pub id: RequestId,
+    /// The trace it belongs to, with our own span as parent for the next hop.
+    pub trace: TraceContext,
+    /// The client's HTTP version.
+    pub version: Version,
+    /// The client's method.
+    pub method: Method,
+    /// The client's path.
+    pub path: String,
+    /// Which leg, once known.
+    pub leg: Option<Leg>,
+    /// Who, once known.
+    pub caller: Option<Arc<Caller>>,
+    /// What, once known.
+    pub ask: Option<Ask>,
+    /// What the caller has left of its limit.
+    pub standing: Option<Standing>,
+    /// The gates passed.
+    pub passed: Vec<Passed>,
+    /// What guards found, both ways.
+    pub hits: Vec<Hit>,
+    /// How many bytes of which channel guards saw.
+    pub coverage: Vec<Seen>,
+    /// The upstream that was used.
+    pub upstream: Option<UpstreamUse>,
+    /// Tokens, in the provider's numbers.
+    pub usage: Option<Usage>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body, as written to the client.
+    pub bytes_out: u64,
+    /// The status that was sent, once one was.
+    pub status: Option<StatusCode>,
+    /// Why it ended without (or within) its answer.
+    pub refusal: Option<Refusal>,
+    /// How long the refusing gate took, in nanoseconds.
+    pub refused_nanos: u64,
+    /// Whether the request's body was read, or tried to.
+    pub body_read: bool,
+    /// Whether the client's connection must close after it.
+    pub close: bool,
+    /// When it began.
+    pub began: Mono,
+    /// When it began, on the wall.
+    pub wall: Wall,
+    marked: Mono,
+    settled: bool,
+}
+
+/// A gate that was passed.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// Which.
+    pub gate: Gate,
+    /// The rule that let it pass, where a rule does.
+    pub rule: Option<Arc<str>>,
+    /// How long it took, in nanoseconds.
+    pub nanos: u64,
+}
+
+/// How an upstream was used.
+#[derive(Clone, Debug)]
+pub struct UpstreamUse {
+    /// Which target of the plan.
+    pub target: usize,
+    /// How many targets and connections were tried.
+    pub attempts: u32,
+    /// The status it answered with.
+    pub status: Option<StatusCode>,
+    /// Nanoseconds for a new connection; none where one was kept alive.
+    pub connect_nanos: Option<u64>,
+    /// Nanoseconds from the request to the answer's head.
+    pub first_byte_nanos: Option<u64>,
+}
+
+impl Exchange {
+    /// Begins an exchange with a head that was read.
+    pub fn begin(shard: &Rc<Shard>, head: &RequestHead) -> Self {
+        let mut exchange = Self::blank(shard);
+        exchange.version = head.version;
+        exchange.method = head.method.clone();
+        exchange.path.clone_from(&head.path);
+        // An answer is always written as HTTP/1.1; who speaks 1.0 sees its end by the close.
+        exchange.close = !head.keep_alive || head.version < Version::HTTP_11;
+        if let Some(theirs) = head.fields.text("traceparent").and_then(TraceContext::parse) {
+            exchange.trace = theirs.child(exchange.trace.parent);
+        }
+        exchange
+    }
+
+    /// Begins an exchange of which nothing could be read; the connection closes after it.
+    pub fn blank(shard: &Rc<Shard>) -> Self {
+        let mut random = shard.random.borrow_mut();
+        // Without chance the ids are zero, and the way refuses: see `way::walk`.
+        let id = RequestId(random.bytes().unwrap_or_default());
+        let trace = TraceContext {
+            trace: random.bytes().unwrap_or_default(),
+            parent: random.bytes().unwrap_or_default(),
+            flags: 0,
+        };
+        drop(random);
+        let now = shard.clock.mono();
+        shard.live.set(shard.live.get() + 1);
+        Self {
+            shard: Rc::clone(shard),
+            deployed: shard.deployed(),
+            id,
+            trace,
+            version: Version::HTTP_11,
+            method: Method::GET,
+            path: String::new(),
+            leg: None,
+            caller: None,
+            ask: None,
+            standing: None,
+            passed: Vec::with_capacity(8),
+            hits: Vec::new(),
+            coverage: Vec::new(),
+            upstream: None,
+            usage: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            status: None,
+            refusal: None,
+            refused_nanos: 0,
+            body_read: false,
+            close: true,
+            began: now,
+            wall: shard.clock.wall(),
+            marked: now,
+            settled: false,
+        }
+    }
+
+    /// Marks a gate as passed, with the time since the one before.
+    pub fn pass(&mut self, gate: Gate, rule: Option<Arc<str>>) {
+        let nanos = self.lap();
+        self.passed.push(Passed { gate, rule, nanos });
+    }
+
+    /// Nanoseconds since the last mark, which moves here.
+    pub fn lap(&mut self) -> u64 {
+        let now = self.shard.clock.mono();
+        let nanos = now.0.saturating_sub(self.marked.0);
+        self.marked = now;
+        nanos
+    }
+
+    /// Whether the answer's head went out already.
+    pub fn is_answering(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// Whether the client reads chunked bodies.
+    pub fn takes_chunks(&self) -> bool {
+        self.version >= Version::HTTP_11
+    }
+
+    /// Settles the exchange: its record is written and its counts are made, once.
+    pub fn settle(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        finish::settle(self, outcome);
+        self.shard.live.set(self.shard.live.get().saturating_sub(1));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(Outcome::Panicked);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The model leg: what a chat request becomes on its way to a provider, and its answer on its way
+//! back.
+
+use crate::base::ask::ChatAsk;
+use crate::base::splice::Splices;
+use crate::config::model::ModelRoute;
+use crate::gateway::answer::Field;
+use crate::gateway::clear::{self, StreamGuard};
+use crate::gateway::client::Client;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::gateway::relay::{Dialect, relay};
+use crate::gateway::upstream::{self, Outbound, Proofs, Reply, send};
+use crate::guard::inspect::Cleared;
+use crate::http::request::RequestHead;
+use crate::http::sse::SseEvent;
+use crate::llm::answer;
+use crate::llm::chat::ChatRequest;
+use crate::llm::error::{self, ErrorKind};
+use crate::llm::stream::{ChatStream, Flow};
+use http::{Method, StatusCode};
+use std::sync::Arc;
+
+/// Fields of the client's that a provider may need; all others stay here.
+const PASSING: &[&str] =
+    &["idempotency-key", "openai-beta", "openai-organization", "openai-project", "tracestate"];
+/// How we name ourselves to upstreams.
+const USER_AGENT: &str = concat!("ringwall/", env!("CARGO_PKG_VERSION"));
+
+/// A chat request, ready to go.
+#[derive(Debug)]
+pub struct Chat<'a> {
+    /// The head it came with.
+    pub head: &'a RequestHead,
+    /// Its body as it came.
+    pub raw: &'a [u8],
+    /// What it says.
+    pub request: &'a ChatRequest,
+}
+
+/// Sends a chat to the first route of its model that answers, and relays the answer.
+pub async fn serve(
+    proofs: Proofs<'_>,
+    exchange: &mut Exchange,
+    client: &mut Client,
+    chat: &Chat<'_>,
+) -> Result<(), Refusal> {
+    let plan = Arc::clone(&exchange.deployed.plan);
+    let routes: &[ModelRoute] =
+        plan.model(&chat.request.ask.model).map_or(&[], |model| &model.routes);
+    let targets: Vec<usize> = routes.iter().map(|route| route.target).collect();
+    let body = |order: usize, cleared: &Cleared| {
+        let mut splices: Splices = cleared.splices().clone();
+        if let Some(route) = routes.get(order) {
+            chat.request.rewrite(&route.upstream_model, &mut splices);
+        }
+        splices.apply(chat.raw)
+    };
+    let outbound = Outbound {
+        method: Method::POST,
+        endpoint: "/chat/completions",
+        fields: fields(exchange, chat.head, chat.request.ask.stream),
+        targets: &targets,
+        body: &body,
+    };
+    let reply = send(proofs, exchange, client, &outbound).await?;
+    exchange.pass(crate::gateway::refusal::Gate::Upstream, None);
+    let mut dialect = ChatDialect::new(exchange, &chat.request.ask);
+    relay(exchange, client, reply, &mut dialect).await
+}
+
+/// The fields of a request to an upstream: ours, and the few of the client's that pass.
+pub fn fields(exchange: &Exchange, head: &RequestHead, stream: bool) -> Vec<upstream::Field> {
+    let accept: &[u8] = if stream { b"text/event-stream" } else { b"application/json" };
+    let mut fields = vec![
+        ("content-type", b"application/json".to_vec()),
+        ("accept", accept.to_vec()),
+        ("accept-encoding", b"identity".to_vec()),
+        ("user-agent", USER_AGENT.into()),
+        ("x-request-id", exchange.id.to_string().into_bytes()),
+        ("traceparent", exchange.trace.to_string().into_bytes()),
+    ];
+    for name in PASSING {
+        if let Some(value) = head.fields.get(name) {
+            fields.push((name, value.to_vec()));
+        }
+    }
+    fields
+}
+
+struct ChatDialect {
+    stream: ChatStream,
+    guard: StreamGuard,
+    target: Arc<str>,
+}
+
+impl ChatDialect {
+    fn new(exchange: &Exchange, ask: &ChatAsk) -> Self {
+        let target = exchange
+            .upstream
+            .as_ref()
+            .and_then(|used| exchange.deployed.plan.config.targets.get(used.target));
+        let mut stream = ChatStream::new(ask.include_usage);
+        if !exchange.deployed.plan.config.guard.enabled {
+            stream.keep_logprobs();
+        }
+        Self {
+            stream,
+            guard: StreamGuard::new(&exchange.deployed),
+            target: target.map_or_else(|| Arc::from("none"), |entry| Arc::clone(&entry.name)),
+        }
+    }
+
+    fn unreadable(&self) -> Refusal {
+        let target = Arc::clone(&self.target);
+        Refusal::Upstream(UpstreamFault { target, kind: UpstreamFaultKind::Unreadable })
+    }
+
+    /// A stream fault is the guard's where the guard stopped it, else the upstream's.
+    fn blame(&mut self) -> Refusal {
+        match self.guard.blocked() {
+            Some(blocked) => Refusal::GuardAnswer(blocked),
+            None => self.unreadable(),
+        }
+    }
+}
+
+impl Dialect for ChatDialect {
+    fn whole(&mut self, exchange: &mut Exchange, raw: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let json = exchange.shard.reader.borrow_mut().read(&raw);
+        let json = json.map_err(|_unreadable| self.unreadable())?;
+        let read = answer::read(&json);
+        exchange.usage = read.usage;
+        let mut splices = clear::answer(exchange, &raw, &read.text)?;
+        if splices.is_empty() {
+            return Ok(raw);
+        }
+        answer::hide_logprobs(&json, &mut splices);
+        Ok(splices.apply(&raw))
+    }
+
+    fn event(
+        &mut self,
+        exchange: &mut Exchange,
+        event: SseEvent,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Refusal> {
+        if event.is_comment {
+            event.encode(out);
+            return Ok(false);
+        }
+        let mut reader = exchange.shard.reader.borrow_mut();
+        match self.stream.event(&event.data, &mut reader, &mut self.guard, out) {
+            Ok(Flow::Continue) => Ok(false),
+            Ok(Flow::Done) => Ok(true),
+            Err(_fault) => Err(self.blame()),
+        }
+    }
+
+    fn end(&mut self, _exchange: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.stream.finish(&mut self.guard, out).map_err(|_fault| self.blame())
+    }
+
+    fn cut(&mut self, _exchange: &mut Exchange, refusal: &Refusal, out: &mut Vec<u8>) {
+        self.stream.cut(refusal.code(), &refusal.message(), out);
+    }
+
+    fn fields(&mut self, _exchange: &mut Exchange, _reply: &Reply) -> Result<Vec<Field>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn opaque(&mut self, _exchange: &Exchange, status: StatusCode) -> Vec<u8> {
+        let message = format!("The upstream `{}` answered {}.", self.target, status.as_u16());
+        let kind = ErrorKind::of_status(status.as_u16());
+        error::body(kind, &message, "upstream_error", None)
+    }
+
+    fn report(&mut self, exchange: &mut Exchange) {
+        exchange.usage = self.stream.usage().or(exchange.usage);
+        self.guard.report(exchange);
+    }
+}

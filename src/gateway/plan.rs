@@ -1,0 +1,144 @@
+//! A configuration, compiled: everything that all workers share and nobody changes.
+//!
+//! Built once for each deploy, off the workers, since the rules' database takes a while. Exchanges
+//! hold on to the plan they began with.
+
+use crate::base::map::Map;
+use crate::config::model::{Config, McpServer, Model};
+use crate::guard::pack::PackFault;
+use crate::guard::rules::Rules;
+use crate::identity::keys::KeyTable;
+use crate::limits::ledger::Ledger;
+use crate::mcp::session::Seal;
+use crate::policy::rules::Policy;
+use crate::telemetry::labels::{Labels, Names};
+use crate::wire::tls::{TlsFault, client_config, server_config};
+use rustls::{ClientConfig, ServerConfig};
+use std::fmt;
+use std::sync::Arc;
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Plan {
+    /// Counts deploys from one.
+    pub generation: u64,
+    /// What it was compiled from.
+    pub config: Config,
+    /// Gate *Caller*.
+    pub keys: KeyTable,
+    /// Gate *Permit*.
+    pub policy: Policy,
+    /// Gate *Lease*: what the callers have left, shared by all workers.
+    pub ledger: Arc<Ledger>,
+    /// Gate *Cleared*.
+    pub rules: Arc<Rules>,
+    /// Seals MCP sessions; the key lives as long as the process.
+    pub seal: Arc<Seal>,
+    /// The names that metrics may show.
+    pub labels: Arc<Labels>,
+    /// TLS of each listener.
+    pub listener_tls: Vec<Option<Arc<ServerConfig>>>,
+    /// TLS of each target.
+    pub target_tls: Vec<Option<Arc<ClientConfig>>>,
+    models: Map<Arc<str>, usize>,
+    servers: Map<Arc<str>, usize>,
+}
+
+/// Why a checked configuration could not be compiled.
+#[derive(Debug)]
+pub enum PlanFault {
+    /// A rule pack does not compile.
+    Pack(PackFault),
+    /// A certificate, key or authority file is unfit.
+    Tls(TlsFault),
+}
+
+impl Plan {
+    /// Compiles a configuration; the ledger goes on from the plan before it.
+    pub fn compile(
+        config: Config,
+        seal: Arc<Seal>,
+        before: Option<&Self>,
+    ) -> Result<Self, PlanFault> {
+        let rules = Arc::new(Rules::compile(&config.guard).map_err(PlanFault::Pack)?);
+        let listener_tls = config
+            .listeners
+            .iter()
+            .map(|listener| {
+                listener
+                    .tls
+                    .as_ref()
+                    .map(|tls| server_config(&tls.certificate, &tls.key))
+                    .transpose()
+            })
+            .collect::<Result<_, _>>()
+            .map_err(PlanFault::Tls)?;
+        let target_tls = config
+            .targets
+            .iter()
+            .map(|target| {
+                target.tls.as_ref().map(|tls| client_config(tls.authority.as_deref())).transpose()
+            })
+            .collect::<Result<_, _>>()
+            .map_err(PlanFault::Tls)?;
+        let models = index(config.models.iter().map(|model| Arc::clone(&model.name)));
+        let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
+        Ok(Self {
+            generation: before.map_or(1, |plan| plan.generation + 1),
+            keys: KeyTable::new(&config.callers),
+            policy: Policy::new(&config.rules),
+            ledger: ledger(&config, before),
+            labels: Arc::new(labels(&config, &rules)),
+            rules,
+            seal,
+            listener_tls,
+            target_tls,
+            models,
+            servers,
+            config,
+        })
+    }
+
+    /// The model of that public name.
+    pub fn model(&self, name: &str) -> Option<&Model> {
+        self.models.get(name).and_then(|index| self.config.models.get(*index))
+    }
+
+    /// The MCP server of that name.
+    pub fn server(&self, name: &str) -> Option<&McpServer> {
+        self.servers.get(name).and_then(|index| self.config.mcp_servers.get(*index))
+    }
+}
+
+fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
+    let limits: Vec<_> =
+        config.callers.iter().map(|entry| (Arc::clone(&entry.caller.name), entry.limits)).collect();
+    Arc::new(match before {
+        Some(plan) => Ledger::succeed(&plan.ledger, &limits),
+        None => Ledger::named(&limits),
+    })
+}
+
+fn labels(config: &Config, rules: &Rules) -> Labels {
+    let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    Labels {
+        models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
+        rules: Names::new(rules.names().map(Arc::clone).chain(policy)),
+        targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
+    }
+}
+
+fn index(names: impl Iterator<Item = Arc<str>>) -> Map<Arc<str>, usize> {
+    names.enumerate().map(|(index, name)| (name, index)).collect()
+}
+
+impl fmt::Display for PlanFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pack(fault) => write!(out, "the guard's rules do not compile: {fault}"),
+            Self::Tls(fault) => fault.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for PlanFault {}

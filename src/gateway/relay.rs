@@ -1,0 +1,234 @@
+//! Gate *relay*: the way back. Answers that are held whole are masked whole; event streams are
+//! masked as they pass, one read at a time: the upstream is read again only when the client has
+//! taken what was written, so nothing piles up in between.
+
+use crate::base::numbers::to_u64;
+use crate::gateway::answer::{self, Field};
+use crate::gateway::client::Client;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::refusal::{Refusal, UpstreamFaultKind};
+use crate::gateway::upstream::Reply;
+use crate::http::encode::{chunk, last_chunk};
+use crate::http::head::BodyLength;
+use crate::http::sse::{SseDecoder, SseEvent};
+use http::StatusCode;
+
+/// What a protocol does with an upstream's answer.
+pub trait Dialect {
+    /// Rewrites an answer that was held whole.
+    fn whole(&mut self, exchange: &mut Exchange, raw: Vec<u8>) -> Result<Vec<u8>, Refusal>;
+
+    /// Rewrites one event of a stream into `out`. True when the stream is over.
+    fn event(
+        &mut self,
+        exchange: &mut Exchange,
+        event: SseEvent,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Refusal>;
+
+    /// The upstream's stream ended: what was held back is written.
+    fn end(&mut self, exchange: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Refusal>;
+
+    /// A refusal ends the stream: it ends well-formed.
+    fn cut(&mut self, exchange: &mut Exchange, refusal: &Refusal, out: &mut Vec<u8>);
+
+    /// Fields that the answer gets from this protocol.
+    fn fields(&mut self, exchange: &mut Exchange, reply: &Reply) -> Result<Vec<Field>, Refusal>;
+
+    /// An answer without JSON, such as a bare error page: what the client reads instead of it.
+    fn opaque(&mut self, exchange: &Exchange, status: StatusCode) -> Vec<u8>;
+
+    /// The stream is over, one way or another: what was seen is noted.
+    fn report(&mut self, exchange: &mut Exchange);
+}
+
+/// Passes an upstream's answer on to the client.
+pub async fn relay(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    mut reply: Reply,
+    dialect: &mut dyn Dialect,
+) -> Result<(), Refusal> {
+    if reply.head.fields.get("content-encoding").is_some_and(|coding| coding != b"identity") {
+        return Err(reply.refuse(UpstreamFaultKind::Unreadable));
+    }
+    let media_type = reply.head.fields.media_type().unwrap_or_default().to_ascii_lowercase();
+    if media_type == "text/event-stream" && reply.head.status.is_success() {
+        return stream(exchange, client, reply, dialect).await;
+    }
+    let bounds = exchange.deployed.plan.config.bounds;
+    let idle = exchange.deployed.plan.config.deadlines.upstream_idle;
+    let raw = reply.whole(bounds.answer_bytes, client, idle).await?;
+    let status = reply.head.status;
+    let ours = dialect.fields(exchange, &reply)?;
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    if raw.is_empty() {
+        write_whole(exchange, client, &reply, ours, Vec::new()).await?;
+    } else if is_json {
+        let body = dialect.whole(exchange, raw)?;
+        write_whole(exchange, client, &reply, ours, body).await?;
+    } else if status.is_client_error() || status.is_server_error() {
+        // Nobody can inspect this text, so nobody reads it: the status says enough.
+        let mut ours = ours;
+        ours.push(("content-type", "application/json".into()));
+        let body = dialect.opaque(exchange, status);
+        write_whole(exchange, client, &reply, ours, body).await?;
+    } else {
+        return Err(reply.refuse(UpstreamFaultKind::Unreadable));
+    }
+    reply.give_back(exchange);
+    Ok(())
+}
+
+async fn write_whole(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    reply: &Reply,
+    ours: Vec<Field>,
+    body: Vec<u8>,
+) -> Result<(), Refusal> {
+    let limit = exchange.deployed.plan.config.deadlines.write;
+    let status = reply.head.status;
+    let length = if matches!(status.as_u16(), 204 | 304) {
+        BodyLength::Empty
+    } else {
+        BodyLength::Exact(to_u64(body.len()))
+    };
+    let mut out = answer::head(exchange, status, Some(&reply.head.fields), &ours, length)?;
+    out.extend_from_slice(&body);
+    exchange.bytes_out = to_u64(body.len());
+    client.send(out, limit).await?;
+    Ok(())
+}
+
+async fn stream(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    mut reply: Reply,
+    dialect: &mut dyn Dialect,
+) -> Result<(), Refusal> {
+    let chunked = exchange.takes_chunks();
+    let length = if chunked { BodyLength::Chunked } else { BodyLength::UntilClose };
+    exchange.close |= !chunked;
+    let mut ours = dialect.fields(exchange, &reply)?;
+    ours.push(("cache-control", "no-cache".into()));
+    // Proxies of nginx's family would buffer events otherwise.
+    ours.push(("x-accel-buffering", "no".into()));
+    let theirs = Some(&reply.head.fields);
+    let head = answer::head(exchange, reply.head.status, theirs, &ours, length)?;
+    let mut sink = Sink { chunked, ready: head };
+    // The head leaves at once: a client may wait for it before the first event.
+    sink.flush(exchange, client).await?;
+    let ended = pump(exchange, client, &mut reply, dialect, &mut sink).await;
+    if let Err(refusal) = &ended {
+        let mut tail = Vec::new();
+        if matches!(refusal, Refusal::GuardAnswer(_)) {
+            dialect.cut(exchange, refusal, &mut tail);
+        } else if matches!(refusal, Refusal::Upstream(_)) {
+            // What was held back still belongs to the client, if the guard lets it pass; the end
+            // is missing, and the client sees that it is.
+            if dialect.end(exchange, &mut tail).is_err() {
+                tail.clear();
+            }
+        }
+        sink.put(exchange, &tail);
+        let well_formed = matches!(refusal, Refusal::GuardAnswer(_));
+        if well_formed && chunked {
+            last_chunk(&mut sink.ready);
+        }
+        exchange.close |= !well_formed;
+        dialect.report(exchange);
+        if !tail.is_empty() {
+            sink.flush(exchange, client).await?;
+        }
+        return ended;
+    }
+    dialect.report(exchange);
+    if chunked {
+        last_chunk(&mut sink.ready);
+    }
+    sink.flush(exchange, client).await?;
+    reply.give_back(exchange);
+    Ok(())
+}
+
+/// Reads, rewrites and writes until the stream is over.
+async fn pump(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    reply: &mut Reply,
+    dialect: &mut dyn Dialect,
+    sink: &mut Sink,
+) -> Result<(), Refusal> {
+    let idle = exchange.deployed.plan.config.deadlines.upstream_idle;
+    let mut decoder = SseDecoder::new(exchange.deployed.plan.config.bounds.event_bytes);
+    let mut raw = Vec::new();
+    let mut out = Vec::new();
+    let mut over = false;
+    loop {
+        raw.clear();
+        out.clear();
+        let done = reply.read(&mut raw, client, idle).await?;
+        decoder.push(&raw);
+        let unreadable = |_fault| UpstreamFaultKind::Unreadable;
+        while let Some(event) = decoder.next().map_err(|e| reply.refuse(unreadable(e)))? {
+            if !over {
+                over = step(exchange, dialect, event, &mut out, sink)?;
+            }
+        }
+        if done && !over {
+            if let Some(event) = decoder.finish().map_err(|e| reply.refuse(unreadable(e)))? {
+                step(exchange, dialect, event, &mut out, sink)?;
+            }
+            dialect.end(exchange, &mut out)?;
+        }
+        sink.put(exchange, &out);
+        sink.flush(exchange, client).await?;
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// One event. What came before a refusal still leaves: it was released.
+fn step(
+    exchange: &mut Exchange,
+    dialect: &mut dyn Dialect,
+    event: SseEvent,
+    out: &mut Vec<u8>,
+    sink: &mut Sink,
+) -> Result<bool, Refusal> {
+    dialect.event(exchange, event, out).inspect_err(|_refusal| {
+        sink.put(exchange, out);
+        out.clear();
+    })
+}
+
+/// What is ready to be written to the client.
+struct Sink {
+    chunked: bool,
+    ready: Vec<u8>,
+}
+
+impl Sink {
+    fn put(&mut self, exchange: &mut Exchange, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        exchange.bytes_out += to_u64(bytes.len());
+        if self.chunked {
+            chunk(&mut self.ready, bytes);
+        } else {
+            self.ready.extend_from_slice(bytes);
+        }
+    }
+
+    async fn flush(&mut self, exchange: &Exchange, client: &mut Client) -> Result<(), Refusal> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let limit = exchange.deployed.plan.config.deadlines.write;
+        self.ready = client.send(std::mem::take(&mut self.ready), limit).await?;
+        Ok(())
+    }
+}

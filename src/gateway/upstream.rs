@@ -1,0 +1,401 @@
+//! Gate *upstream*: chooses a target, sends, and gives back the answer's head.
+//!
+//! The only place on the data path that may send. It demands the proofs of the gates before it, so
+//! a path that skips one does not compile:
+//!
+//! ```compile_fail
+//! // A permit cannot be made up, nor a lease, nor a clearance: their fields are private and only
+//! // their own gate makes them.
+//! let permit = ringwall::policy::rules::Permit { rule: "mine".into() };
+//! ```
+//!
+//! ```compile_fail
+//! use ringwall::gateway::upstream::Proofs;
+//! fn skip_the_guard(
+//!     permit: &ringwall::policy::rules::Permit,
+//!     lease: &ringwall::limits::shard::Lease,
+//! ) -> usize {
+//!     // Leaving out `cleared` is not a shorter call, it is no call at all.
+//!     std::mem::size_of_val(&Proofs { permit, lease })
+//! }
+//! ```
+//!
+//! The same with every proof does compile:
+//!
+//! ```
+//! use ringwall::gateway::upstream::Proofs;
+//! fn all_gates(
+//!     permit: &ringwall::policy::rules::Permit,
+//!     lease: &ringwall::limits::shard::Lease,
+//!     cleared: &ringwall::guard::inspect::Cleared,
+//! ) -> usize {
+//!     std::mem::size_of_val(&Proofs { permit, lease, cleared })
+//! }
+//! ```
+
+use crate::base::numbers::to_u64;
+use crate::config::model::{Deadlines, Target};
+use crate::gateway::client::Client;
+use crate::gateway::exchange::{Exchange, UpstreamUse};
+use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::guard::inspect::Cleared;
+use crate::http::body::BodyDecoder;
+use crate::http::encode::request_head;
+use crate::http::head::{BodyLength, HeadBounds, Parsed};
+use crate::http::response::{ResponseHead, parse_response};
+use crate::limits::shard::Lease;
+use crate::policy::rules::Permit;
+use crate::wire::dial::{connect, connect_tls};
+use crate::wire::error::WireError;
+use crate::wire::socket::Socket;
+use http::Method;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one read of an answer asks for.
+const READ_BYTES: usize = 16 * 1024;
+/// Interim answers (1xx) that are skipped before the real one.
+const INTERIM_MAX: usize = 8;
+/// An upstream's head is held to this, whatever clients may send.
+const UPSTREAM_HEAD: HeadBounds = HeadBounds { bytes: 64 * 1024, count: 200 };
+/// A body up to this travels in one buffer with its head.
+const ONE_WRITE_BYTES: usize = 64 * 1024;
+/// Where an answer to be held whole says how long it is, this much is reserved at once.
+const RESERVE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The proofs of the gates that a request went through.
+#[derive(Clone, Copy, Debug)]
+pub struct Proofs<'a> {
+    /// They may.
+    pub permit: &'a Permit,
+    /// There is room.
+    pub lease: &'a Lease,
+    /// It is safe.
+    pub cleared: &'a Cleared,
+}
+
+/// A header field of a request to an upstream.
+pub type Field = (&'static str, Vec<u8>);
+
+/// Makes the body for the n-th of the targets from what was cleared.
+pub type MakeBody<'a> = dyn Fn(usize, &Cleared) -> Vec<u8> + 'a;
+
+/// A request to be sent on.
+pub struct Outbound<'a> {
+    /// Its method.
+    pub method: Method,
+    /// The endpoint below the target's own path, such as `/chat/completions`.
+    pub endpoint: &'a str,
+    /// Its header fields, without framing, host and credential.
+    pub fields: Vec<Field>,
+    /// Where it may go, best first.
+    pub targets: &'a [usize],
+    /// Its body for the n-th of the targets, made from what was cleared.
+    pub body: &'a MakeBody<'a>,
+}
+
+impl fmt::Debug for Outbound<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the fields or the body: they hold what must not be printed.
+        out.debug_struct("Outbound").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// An upstream's answer, of which the head was read.
+#[derive(Debug)]
+pub struct Reply {
+    /// The head.
+    pub head: ResponseHead,
+    target: usize,
+    name: Arc<str>,
+    socket: Socket,
+    ahead: Vec<u8>,
+    decoder: BodyDecoder,
+}
+
+/// A request on its way to one target.
+#[derive(Clone, Copy)]
+struct Trip<'a> {
+    outbound: &'a Outbound<'a>,
+    entry: &'a Target,
+    target: usize,
+    body: &'a [u8],
+}
+
+/// Sends a request to the first target that answers it.
+///
+/// The next target is tried where one cannot be reached, breaks off or stays silent before the
+/// first byte of its answer, or answers 429 or 5xx. The last one's answer stands.
+pub async fn send(
+    proofs: Proofs<'_>,
+    exchange: &mut Exchange,
+    client: &mut Client,
+    outbound: &Outbound<'_>,
+) -> Result<Reply, Refusal> {
+    let mut last = None;
+    for (order, &target) in outbound.targets.iter().enumerate() {
+        let is_last = order + 1 == outbound.targets.len();
+        let body = (outbound.body)(order, proofs.cleared);
+        match attempt(exchange, client, outbound, target, &body).await {
+            Ok(reply) if is_last || !is_worth_another(&reply) => return Ok(reply),
+            // Its connection closes with it: what is left of the answer is not worth reading.
+            Ok(_) => {}
+            Err(Refusal::Upstream(fault)) => last = Some(fault),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    let none = || fault("none", UpstreamFaultKind::Unresolved);
+    Err(Refusal::Upstream(last.unwrap_or_else(none)))
+}
+
+fn is_worth_another(reply: &Reply) -> bool {
+    reply.head.status.as_u16() == 429 || reply.head.status.is_server_error()
+}
+
+/// One target: over a connection that was kept alive, and once more over a new one where the old
+/// one turns out to be dead before it answered a byte.
+async fn attempt(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    outbound: &Outbound<'_>,
+    target: usize,
+    body: &[u8],
+) -> Result<Reply, Refusal> {
+    let deployed = Arc::clone(&exchange.deployed.plan);
+    let Some(entry) = deployed.config.targets.get(target) else {
+        return Err(Refusal::Upstream(fault("none", UpstreamFaultKind::Unresolved)));
+    };
+    let trip = Trip { outbound, entry, target, body };
+    let deadlines = &deployed.config.deadlines;
+    let now = exchange.shard.clock.mono();
+    let kept = exchange.deployed.pool.borrow_mut().take(target, now);
+    if let Some(socket) = kept {
+        note_attempt(exchange, target, None);
+        match exchange_heads(exchange, client, trip, socket).await {
+            Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. })) => {}
+            other => return other,
+        }
+    }
+    let before = exchange.shard.clock.mono();
+    let socket = dial(exchange, entry, target, deadlines).await?;
+    let spent = exchange.shard.clock.mono().since(before);
+    note_attempt(exchange, target, u64::try_from(spent.as_nanos()).ok());
+    exchange_heads(exchange, client, trip, socket).await
+}
+
+fn note_attempt(exchange: &mut Exchange, target: usize, connect_nanos: Option<u64>) {
+    let attempts = exchange.upstream.as_ref().map_or(0, |used| used.attempts) + 1;
+    exchange.upstream =
+        Some(UpstreamUse { target, attempts, status: None, connect_nanos, first_byte_nanos: None });
+}
+
+async fn dial(
+    exchange: &mut Exchange,
+    entry: &Target,
+    target: usize,
+    deadlines: &Deadlines,
+) -> Result<Socket, Refusal> {
+    let addresses = exchange.deployed.addresses.borrow().get(target).map(Arc::clone);
+    let tls = exchange.deployed.plan.target_tls.get(target).cloned().flatten();
+    let watch = exchange.shard.watch.clone();
+    let mut last = UpstreamFaultKind::Unresolved;
+    for address in addresses.iter().flat_map(|known| known.iter()) {
+        let tried = match &tls {
+            None => connect(*address, &watch, deadlines.connect).await,
+            Some(config) => {
+                let config = Arc::clone(config);
+                connect_tls(*address, &watch, deadlines.connect, config, &entry.host).await
+            }
+        };
+        match tried {
+            Ok(socket) => return Ok(socket),
+            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(WireError::Tls(_)) => last = UpstreamFaultKind::Tls,
+            Err(_) => last = UpstreamFaultKind::Connect,
+        }
+    }
+    note_attempt(exchange, target, None);
+    Err(Refusal::Upstream(fault(&entry.name, last)))
+}
+
+/// Writes the request and reads the answer's head.
+async fn exchange_heads(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    trip: Trip<'_>,
+    mut socket: Socket,
+) -> Result<Reply, Refusal> {
+    let Trip { outbound, entry, target, body } = trip;
+    let deadlines = exchange.deployed.plan.config.deadlines;
+    let before = exchange.shard.clock.mono();
+    let head = encode(outbound, entry, body)?;
+    let blame = |error: WireError| upstream_refusal(error, &entry.name);
+    if body.len() <= ONE_WRITE_BYTES {
+        let mut all = head;
+        all.extend_from_slice(body);
+        socket.write(all, deadlines.write).await.map_err(blame)?;
+    } else {
+        socket.write(head, deadlines.write).await.map_err(blame)?;
+        socket.write(body.to_vec(), deadlines.write).await.map_err(blame)?;
+    }
+    let mut ahead = Vec::new();
+    let head =
+        read_head(&mut socket, &mut ahead, outbound, client, deadlines.first_byte, entry).await?;
+    let spent = exchange.shard.clock.mono().since(before);
+    if let Some(used) = &mut exchange.upstream {
+        used.status = Some(head.status);
+        used.first_byte_nanos = u64::try_from(spent.as_nanos()).ok();
+    }
+    let decoder = BodyDecoder::new(head.body);
+    Ok(Reply { head, target, name: Arc::clone(&entry.name), socket, ahead, decoder })
+}
+
+fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let path = format!("{}{}", entry.path, outbound.endpoint);
+    let standard = if entry.tls.is_some() { 443 } else { 80 };
+    let host = if entry.port == standard {
+        entry.host.to_string()
+    } else {
+        format!("{}:{}", entry.host, entry.port)
+    };
+    let credential = entry
+        .credential
+        .iter()
+        .map(|credential| (credential.header.as_str(), credential.value.expose()));
+    let fields = outbound.fields.iter().map(|(name, value)| (*name, &**value)).chain(credential);
+    let length = if body.is_empty() && outbound.method != Method::POST {
+        BodyLength::Empty
+    } else {
+        BodyLength::Exact(to_u64(body.len()))
+    };
+    let mut head = Vec::with_capacity(512);
+    let path = if path.is_empty() { "/" } else { &path };
+    request_head(&mut head, &outbound.method, path, &host, fields, length)
+        .map_err(|_unwritable| Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Broken)))?;
+    Ok(head)
+}
+
+async fn read_head(
+    socket: &mut Socket,
+    ahead: &mut Vec<u8>,
+    outbound: &Outbound<'_>,
+    client: &mut Client,
+    limit: Duration,
+    entry: &Target,
+) -> Result<ResponseHead, Refusal> {
+    let mut interim = 0;
+    loop {
+        match parse_response(ahead, &UPSTREAM_HEAD, &outbound.method) {
+            Err(_) => {
+                return Err(Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Unreadable)));
+            }
+            Ok(Parsed::Complete { head, length }) => {
+                ahead.drain(..length);
+                if !head.status.is_informational() {
+                    return Ok(head);
+                }
+                interim += 1;
+                if interim > INTERIM_MAX || head.status.as_u16() == 101 {
+                    let kind = UpstreamFaultKind::Unreadable;
+                    return Err(Refusal::Upstream(fault(&entry.name, kind)));
+                }
+            }
+            Ok(Parsed::Partial) => {
+                let got = socket.read_while(ahead, READ_BYTES, limit, client.socket()).await;
+                match got {
+                    Ok(0) if ahead.is_empty() => {
+                        let kind = UpstreamFaultKind::Broken;
+                        return Err(Refusal::Upstream(fault(&entry.name, kind)));
+                    }
+                    // A head that breaks off is no sign of a stale connection.
+                    Ok(0) => {
+                        let kind = UpstreamFaultKind::Unreadable;
+                        return Err(Refusal::Upstream(fault(&entry.name, kind)));
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Err(upstream_refusal(error, &entry.name)),
+                }
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// Reads on, appending decoded bytes to `out`. True once the body is complete.
+    pub async fn read(
+        &mut self,
+        out: &mut Vec<u8>,
+        client: &mut Client,
+        limit: Duration,
+    ) -> Result<bool, Refusal> {
+        if self.ahead.is_empty() && !self.decoder.is_done() {
+            let got = self.socket.read_while(&mut self.ahead, READ_BYTES, limit, client.socket());
+            match got.await {
+                Ok(0) if self.decoder.ended_by_close() => return Ok(true),
+                Ok(0) => return Err(self.refuse(UpstreamFaultKind::Broken)),
+                Ok(_) => {}
+                Err(error) => return Err(upstream_refusal(error, &self.name)),
+            }
+        }
+        let progress = self
+            .decoder
+            .decode(&self.ahead, out)
+            .map_err(|_fault| self.refuse(UpstreamFaultKind::Unreadable))?;
+        self.ahead.drain(..progress.consumed);
+        Ok(progress.done)
+    }
+
+    /// Reads the whole body, of at most `most` bytes.
+    pub async fn whole(
+        &mut self,
+        most: usize,
+        client: &mut Client,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut body = Vec::new();
+        if let BodyLength::Exact(length) = self.head.body {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            body.reserve(length.min(RESERVE_BYTES_MAX));
+        }
+        loop {
+            let done = self.read(&mut body, client, limit).await?;
+            if body.len() > most {
+                return Err(self.refuse(UpstreamFaultKind::TooLarge));
+            }
+            if done {
+                return Ok(body);
+            }
+        }
+    }
+
+    /// A fault of this upstream.
+    pub fn refuse(&self, kind: UpstreamFaultKind) -> Refusal {
+        Refusal::Upstream(fault(&self.name, kind))
+    }
+
+    /// Keeps the connection for the next request where nothing speaks against it: the answer was
+    /// read whole, nothing follows it, and the upstream keeps it open.
+    pub fn give_back(self, exchange: &Exchange) {
+        if self.decoder.is_done() && self.ahead.is_empty() && self.head.keep_alive {
+            let now = exchange.shard.clock.mono();
+            exchange.deployed.pool.borrow_mut().put(self.target, self.socket, now);
+        }
+    }
+}
+
+fn upstream_refusal(error: WireError, name: &Arc<str>) -> Refusal {
+    let kind = match error {
+        WireError::PeerGone => return Refusal::ClientGone,
+        WireError::Stopped => return Refusal::Stopped,
+        WireError::Deadline => UpstreamFaultKind::Slow,
+        WireError::Tls(_) => UpstreamFaultKind::Tls,
+        WireError::Refused => UpstreamFaultKind::Connect,
+        WireError::Closed | WireError::Io(_) => UpstreamFaultKind::Broken,
+    };
+    Refusal::Upstream(fault(name, kind))
+}
+
+fn fault(name: &str, kind: UpstreamFaultKind) -> UpstreamFault {
+    UpstreamFault { target: Arc::from(name), kind }
+}

@@ -1,0 +1,311 @@
+//! The way of a request, as one list. Read this first.
+//!
+//! ```text
+//!    route ─▶ Caller ─▶ Ask ─▶ Permit ─▶ Lease ─▶ Cleared ─▶ upstream ─▶ relay ─▶ settle
+//!    which    who       what    may       how      is it      choose,     the way   record,
+//!    leg?     asks?     is it?  they?     much?    safe?      send        back      always
+//! ```
+//!
+//! Each gate hands back a proof that only it can make and a later one demands. Whatever goes wrong
+//! is a `Refusal`, answered once, in `conclude`.
+
+use crate::base::ask::{Ask, McpAsk, McpVerb};
+use crate::base::text::Text;
+use crate::gateway::answer;
+use crate::gateway::clear;
+use crate::gateway::client::Client;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::finish::{self, Outcome};
+use crate::gateway::llm::{self, Chat};
+use crate::gateway::mcp::{self, Call};
+use crate::gateway::refusal::{Gate, Refusal};
+use crate::gateway::respond;
+use crate::gateway::route::{self, Leg};
+use crate::gateway::shard::Shard;
+use crate::gateway::upstream::Proofs;
+use crate::http::head::BodyLength;
+use crate::http::request::RequestHead;
+use crate::identity::keys::{Identified, IdentityFault};
+use crate::limits::shard::Lease;
+use crate::llm::chat::{self, ChatRequest};
+use crate::llm::models;
+use crate::mcp::message::{self, MessageKind};
+use crate::mcp::session::Claims;
+use crate::mcp::transport::{self, Era, TransportFault};
+use crate::policy::rules::Permit;
+use http::{Method, StatusCode};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What happens to the client's connection next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It closes.
+    Close,
+    /// It may bring another request.
+    KeepAlive,
+}
+
+/// A refusal that comes before the body was read reads up to this much of it first, so that the
+/// connection can live on.
+const DRAIN_BYTES_MAX: usize = 64 * 1024;
+/// How long it waits for that.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is asked, with the body it came in.
+struct Asked {
+    raw: Vec<u8>,
+    form: Form,
+}
+
+enum Form {
+    Chat(Box<ChatRequest>),
+    Mcp { ask: Box<McpAsk>, text: Box<Text>, session: Option<Claims> },
+    Models,
+}
+
+/// Walks one request from its head to its record.
+pub async fn walk(shard: &Rc<Shard>, client: &mut Client, head: &RequestHead) -> After {
+    let mut exchange = Exchange::begin(shard, head);
+    let walked = way(&mut exchange, client, head).await;
+    conclude(exchange, client, Some(head), walked).await
+}
+
+/// Answers and records what never became a request.
+pub async fn turn_away(shard: &Rc<Shard>, client: &mut Client, refusal: Refusal) -> After {
+    let exchange = Exchange::blank(shard);
+    conclude(exchange, client, None, Err(refusal)).await
+}
+
+/// The list.
+async fn way(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    head: &RequestHead,
+) -> Result<(), Refusal> {
+    let leg = route(exchange, head)?;
+    let identified = caller(exchange, head)?;
+    let asked = ask(exchange, client, head, leg).await?;
+    let permit = permit(exchange, &identified)?;
+    let lease = lease(exchange, &identified)?;
+    let nothing = Text::default();
+    let cleared = clear::request(exchange, &asked.raw, asked.text(&nothing))?;
+    exchange.pass(Gate::Cleared, None);
+    let proofs = Proofs { permit: &permit, lease: &lease, cleared: &cleared };
+    match asked.form {
+        Form::Chat(request) => {
+            let chat = Chat { head, raw: &asked.raw, request: &request };
+            llm::serve(proofs, exchange, client, &chat).await?;
+        }
+        Form::Mcp { ask, session, .. } => {
+            let call = Call { head, raw: &asked.raw, session };
+            mcp::serve(proofs, exchange, client, &ask, call).await?;
+        }
+        Form::Models => list_models(exchange, client, &identified).await?,
+    }
+    exchange.pass(Gate::Relay, None);
+    Ok(())
+}
+
+fn route(exchange: &mut Exchange, head: &RequestHead) -> Result<Leg, Refusal> {
+    // A refusal further down is answered in the dialect of the path, whatever else is wrong.
+    exchange.leg = route::leg_of(&head.path);
+    if !exchange.shard.can_record() {
+        return Err(Refusal::AuditDown);
+    }
+    let leg = route::find(head).map_err(Refusal::Route)?;
+    exchange.pass(Gate::Route, None);
+    Ok(leg)
+}
+
+fn caller(exchange: &mut Exchange, head: &RequestHead) -> Result<Identified, Refusal> {
+    let now = exchange.wall;
+    let given_twice = |name: &str| head.fields.count(name) > 1;
+    if given_twice("authorization") || given_twice("x-api-key") {
+        return Err(Refusal::Identity(IdentityFault::Conflicting));
+    }
+    let authorization = head.fields.get("authorization");
+    let api_key = head.fields.get("x-api-key");
+    let keys = &exchange.deployed.plan.keys;
+    let identified = keys.identify(authorization, api_key, now).map_err(Refusal::Identity)?;
+    exchange.caller = Some(std::sync::Arc::clone(identified.caller()));
+    exchange.pass(Gate::Caller, None);
+    Ok(identified)
+}
+
+async fn ask(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    head: &RequestHead,
+    leg: Leg,
+) -> Result<Asked, Refusal> {
+    let plan = &exchange.deployed.plan;
+    let (most, limit) = (plan.config.bounds.body_bytes, plan.config.deadlines.body);
+    if matches!(leg, Leg::Mcp(_)) {
+        check_transport(head).map_err(Refusal::Transport)?;
+    }
+    exchange.body_read = true;
+    let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
+    exchange.bytes_in = crate::base::numbers::to_u64(raw.len());
+    let form = match leg {
+        Leg::Models => {
+            exchange.ask = Some(Ask::Models);
+            Form::Models
+        }
+        Leg::Chat => {
+            let json = exchange.shard.reader.borrow_mut().read(&raw).map_err(Refusal::Json)?;
+            let request = chat::read(&raw, &json).map_err(Refusal::Chat)?;
+            exchange.ask = Some(Ask::Chat(request.ask.clone()));
+            Form::Chat(Box::new(request))
+        }
+        Leg::Mcp(server) => ask_mcp(exchange, head, &server, &raw)?,
+    };
+    exchange.pass(Gate::Ask, None);
+    Ok(Asked { raw, form })
+}
+
+/// What the Streamable HTTP transport asks of a head, before a body is read.
+fn check_transport(head: &RequestHead) -> Result<(), TransportFault> {
+    transport::check_origin(head.fields.text("origin"))?;
+    match head.method {
+        Method::GET => transport::check_get(head.fields.text("accept")),
+        Method::POST => transport::check_post(head.fields.text("accept")),
+        _ => Ok(()),
+    }
+}
+
+fn ask_mcp(
+    exchange: &mut Exchange,
+    head: &RequestHead,
+    server: &str,
+    raw: &[u8],
+) -> Result<Form, Refusal> {
+    let mut ask = McpAsk { server: server.to_owned(), ..McpAsk::default() };
+    let mut text = Text::default();
+    match head.method {
+        Method::GET => ask.verb = McpVerb::Get,
+        Method::DELETE => ask.verb = McpVerb::Delete,
+        _ => {
+            exchange.ask = Some(Ask::Mcp(ask.clone()));
+            let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
+            let said = message::read(raw, &json).map_err(Refusal::Mcp)?;
+            let revision = head.fields.text("mcp-protocol-version");
+            let era = transport::era(revision, &json);
+            for one in said {
+                if one.kind == MessageKind::Request {
+                    ask.id = one.id;
+                }
+                ask.method = one.method;
+                ask.tool = one.tool;
+                text = one.text;
+            }
+            exchange.ask = Some(Ask::Mcp(ask.clone()));
+            if era == Era::Modern {
+                return Err(Refusal::McpEra);
+            }
+            transport::revision(revision).map_err(Refusal::Transport)?;
+        }
+    }
+    exchange.ask = Some(Ask::Mcp(ask.clone()));
+    let session = mcp::session(exchange, head, server)?;
+    Ok(Form::Mcp { ask: Box::new(ask), text: Box::new(text), session })
+}
+
+fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Refusal> {
+    let ask = exchange.ask.as_ref().unwrap_or(&Ask::Models);
+    let policy = &exchange.deployed.plan.policy;
+    let permit = policy.permit(identified.caller(), ask).map_err(Refusal::Denied)?;
+    exchange.pass(Gate::Permit, Some(std::sync::Arc::clone(permit.rule())));
+    Ok(permit)
+}
+
+fn lease(exchange: &mut Exchange, identified: &Identified) -> Result<Lease, Refusal> {
+    let now = exchange.shard.clock.mono();
+    let index = identified.caller().index;
+    let lease = exchange.deployed.limits.borrow_mut().admit(index, now);
+    let lease = lease.map_err(Refusal::Exceeded)?;
+    exchange.standing = lease.standing();
+    exchange.pass(Gate::Lease, None);
+    Ok(lease)
+}
+
+/// `GET /v1/models`: the models that this caller may use.
+async fn list_models(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    identified: &Identified,
+) -> Result<(), Refusal> {
+    let plan = std::sync::Arc::clone(&exchange.deployed.plan);
+    let caller = identified.caller();
+    let visible = plan
+        .config
+        .models
+        .iter()
+        .filter(|model| plan.policy.may_use_model(caller, &model.name))
+        .map(|model| &*model.name);
+    let body = models::list(visible, exchange.wall.0 / 1000);
+    let length = BodyLength::Exact(crate::base::numbers::to_u64(body.len()));
+    let ours = [("content-type", "application/json".to_owned())];
+    let mut out = answer::head(exchange, StatusCode::OK, None, &ours, length)?;
+    exchange.bytes_out = crate::base::numbers::to_u64(body.len());
+    out.extend_from_slice(&body);
+    client.send(out, plan.config.deadlines.write).await?;
+    Ok(())
+}
+
+/// Says no where no was said, settles, and tells what becomes of the connection.
+async fn conclude(
+    mut exchange: Exchange,
+    client: &mut Client,
+    head: Option<&RequestHead>,
+    walked: Result<(), Refusal>,
+) -> After {
+    let Err(refusal) = walked else {
+        exchange.settle(Outcome::Answered);
+        return after(&exchange);
+    };
+    exchange.refused_nanos = exchange.lap();
+    let outcome = finish::outcome(&refusal, exchange.is_answering());
+    let nobody_reads = matches!(refusal, Refusal::ClientGone);
+    if !nobody_reads && !exchange.is_answering() {
+        drain(&mut exchange, client, head).await;
+        let limit = exchange.deployed.plan.config.deadlines.write;
+        let sent = match respond::refuse(&mut exchange, &refusal) {
+            Ok(answer) => client.send(answer, limit).await,
+            Err(unwritable) => Err(unwritable),
+        };
+        exchange.close |= sent.is_err();
+    }
+    exchange.close |= nobody_reads;
+    exchange.refusal = Some(refusal);
+    exchange.settle(outcome);
+    after(&exchange)
+}
+
+fn after(exchange: &Exchange) -> After {
+    if exchange.close { After::Close } else { After::KeepAlive }
+}
+
+/// Reads a small body that nobody looked at, or else lets the connection close.
+async fn drain(exchange: &mut Exchange, client: &mut Client, head: Option<&RequestHead>) {
+    let Some(head) = head else {
+        exchange.close = true;
+        return;
+    };
+    let is_empty = matches!(head.body, BodyLength::Empty);
+    if exchange.body_read || is_empty {
+        return;
+    }
+    exchange.close |=
+        head.expects_continue || client.body(head, DRAIN_BYTES_MAX, DRAIN_LIMIT).await.is_err();
+}
+
+impl Asked {
+    fn text<'a>(&'a self, nothing: &'a Text) -> &'a Text {
+        match &self.form {
+            Form::Chat(request) => &request.text,
+            Form::Mcp { text, .. } => text,
+            Form::Models => nothing,
+        }
+    }
+}

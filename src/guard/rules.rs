@@ -1,0 +1,314 @@
+//! Compiles packs and the configured actions into what matchers work with; shared by all workers.
+
+use crate::base::hit::{Action, Direction};
+use crate::config::model::{Guard, Pattern};
+use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
+use crate::guard::pack::{PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read};
+use crate::guard::validators::Check;
+use regex::Regex;
+use std::sync::Arc;
+
+/// The longest phrase, in bytes: as far as a stream looks back.
+pub const PHRASE_BYTES_MAX: usize = 512;
+
+/// All rules that do something, compiled.
+#[derive(Debug)]
+pub struct Rules {
+    enabled: bool,
+    list: Vec<Rule>,
+    databases: Databases,
+    anchored: Vec<u16>,
+    marked: Vec<u16>,
+    phrases: Vec<u16>,
+}
+
+/// The rules' expressions: all for bodies, a part each for streams.
+#[derive(Debug)]
+pub struct Databases {
+    /// Anchors and phrases.
+    pub all: Database,
+    /// Anchors of entities.
+    pub anchors: Database,
+    /// Phrases.
+    pub phrases: Database,
+}
+
+/// One rule, compiled.
+#[derive(Debug)]
+pub struct Rule {
+    name: Arc<str>,
+    request: Action,
+    response: Action,
+    kind: Kind,
+}
+
+/// What a compiled rule looks for.
+#[derive(Debug)]
+pub enum Kind {
+    /// A value.
+    Entity(Box<Entity>),
+    /// Phrases.
+    Phrase(Vec<Regex>),
+}
+
+/// A value to look for, compiled.
+#[derive(Debug)]
+pub struct Entity {
+    /// As the pack says.
+    pub pack: PackEntity,
+    /// `refine`, compiled.
+    pub refine: Regex,
+}
+
+impl Rule {
+    /// The name, such as `pii.card`.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it does that way.
+    pub const fn action(&self, direction: Direction) -> Action {
+        match direction {
+            Direction::Request => self.request,
+            Direction::Response => self.response,
+        }
+    }
+
+    /// What it looks for.
+    pub const fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The value it looks for, if it is not a phrase.
+    pub const fn entity(&self) -> Option<&Entity> {
+        match &self.kind {
+            Kind::Entity(entity) => Some(entity),
+            Kind::Phrase(_) => None,
+        }
+    }
+}
+
+impl Rules {
+    /// Compiles the packs that come along with the configured actions; takes about half a second.
+    pub fn compile(config: &Guard) -> Result<Self, PackFault> {
+        let mut packed = Vec::new();
+        if config.enabled {
+            for (name, text) in PACKS {
+                packed.extend(read(name, text)?);
+            }
+        }
+        Self::from_packs(config, packed)
+    }
+
+    /// Compiles these rules with the configured actions.
+    pub fn from_packs(config: &Guard, packed: Vec<PackRule>) -> Result<Self, PackFault> {
+        if u16::try_from(packed.len()).is_err() {
+            return Err(PackFault::TooMany);
+        }
+        let (mut list, mut anchors, mut phrases) = (Vec::new(), Vec::new(), Vec::new());
+        for pack in packed {
+            let request = configured(config, &pack.name, Direction::Request, pack.request);
+            let response = configured(config, &pack.name, Direction::Response, pack.response);
+            if request == Action::Allow && response == Action::Allow {
+                continue;
+            }
+            let index = u16::try_from(list.len()).unwrap_or(u16::MAX);
+            let name: Arc<str> = pack.name.as_str().into();
+            let kind = match pack.kind {
+                PackKind::Entity(entity) => {
+                    anchors.extend(anchor(&entity, index));
+                    Kind::Entity(Box::new(compile_entity(entity, &name)?))
+                }
+                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                    return Err(PackFault::PhraseMask((&*name).into()));
+                }
+                PackKind::Phrase(texts) => {
+                    phrases.extend(expressions(&texts, index, &name)?);
+                    Kind::Phrase(compile_phrases(&texts, &name)?)
+                }
+            };
+            list.push(Rule { name, request, response, kind });
+        }
+        let databases = databases(&list, &anchors, &phrases)?;
+        let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
+            (0..).zip(&list).filter_map(|(index, rule)| wanted(rule).then_some(index)).collect()
+        };
+        let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
+        let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
+        let phrases = of(|rule| rule.entity().is_none());
+        Ok(Self { enabled: config.enabled, list, databases, anchored, marked, phrases })
+    }
+
+    /// The names of all rules that do something.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.list.iter().map(Rule::name)
+    }
+
+    /// How many rules do something.
+    pub const fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether guards run at all.
+    pub const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The rule of that index.
+    pub fn get(&self, index: u16) -> Option<&Rule> {
+        self.list.get(usize::from(index))
+    }
+
+    /// What stands in the place of that rule's values.
+    pub fn placeholder(&self, index: u16) -> &str {
+        let entity = self.get(index).and_then(Rule::entity);
+        entity.map_or("[MASKED]", |entity| &entity.pack.placeholder)
+    }
+
+    /// The expressions.
+    pub const fn databases(&self) -> &Databases {
+        &self.databases
+    }
+
+    /// Entities that Hyperscan nominates.
+    pub fn anchored(&self) -> &[u16] {
+        &self.anchored
+    }
+
+    /// Entities that a digit or an `@` nominates.
+    pub fn marked(&self) -> &[u16] {
+        &self.marked
+    }
+
+    /// Phrase rules.
+    pub fn phrases(&self) -> &[u16] {
+        &self.phrases
+    }
+}
+
+impl Entity {
+    const fn is_anchored(&self) -> bool {
+        matches!(self.pack.trigger, Trigger::Anchor(_))
+    }
+
+    /// Whether a text with so many digits, with or without an `@`, is worth a look.
+    pub const fn is_marked(&self, digits: usize, at: bool) -> bool {
+        match self.pack.trigger {
+            Trigger::Anchor(_) => false,
+            Trigger::At => at,
+            Trigger::Digits(least) => digits >= least,
+        }
+    }
+
+    /// Whether more than the match may belong to it: a token without an upper limit, or a run.
+    pub const fn explores(&self) -> bool {
+        matches!(self.pack.check, Check::Card)
+    }
+}
+
+/// The longest pattern that fits the name and speaks of that way decides.
+fn configured(config: &Guard, name: &str, direction: Direction, usual: Action) -> Action {
+    let spoken = config.actions.iter().filter_map(|entry| {
+        let action = match direction {
+            Direction::Request => entry.request,
+            Direction::Response => entry.response,
+        };
+        let rank = match &entry.rule {
+            Pattern::Exact(own) => (own.len(), true),
+            Pattern::Prefix(own) => (own.len(), false),
+        };
+        action.filter(|_| entry.rule.matches(name)).map(|action| (rank, action))
+    });
+    spoken.max_by_key(|(rank, _)| *rank).map_or(usual, |(_, action)| action)
+}
+
+fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {
+    match &entity.trigger {
+        Trigger::Anchor(text) => Some(Expression { text: text.clone(), caseless: false, rule }),
+        Trigger::At | Trigger::Digits(_) => None,
+    }
+}
+
+fn compile_entity(pack: PackEntity, name: &str) -> Result<Entity, PackFault> {
+    let fault = || PackFault::Expression(name.into());
+    let refine = Regex::new(&pack.refine).ok().ok_or_else(fault)?;
+    if refine.is_match("") {
+        return Err(fault());
+    }
+    Ok(Entity { pack, refine })
+}
+
+fn expressions(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
+    let all: Vec<Expression> =
+        texts.iter().map(|text| Expression { text: text.clone(), caseless: true, rule }).collect();
+    let short = |one: &Expression| width_max(one).is_some_and(|width| width <= PHRASE_BYTES_MAX);
+    if all.iter().all(short) { Ok(all) } else { Err(PackFault::Unbounded(name.into())) }
+}
+
+fn compile_phrases(texts: &[String], name: &str) -> Result<Vec<Regex>, PackFault> {
+    let compile = |text: &String| {
+        let built = regex::RegexBuilder::new(text).case_insensitive(true).build();
+        built.ok().ok_or_else(|| PackFault::Expression(name.into()))
+    };
+    texts.iter().map(compile).collect()
+}
+
+fn databases(
+    list: &[Rule],
+    anchors: &[Expression],
+    phrases: &[Expression],
+) -> Result<Databases, PackFault> {
+    let compile = |expressions: &[Expression]| {
+        Database::compile(expressions).map_err(|ExpressionFault { rule }| {
+            let named = rule.and_then(|rule| list.get(usize::from(rule)));
+            PackFault::Expression(named.map_or("all together", |rule| &rule.name).into())
+        })
+    };
+    let all: Vec<Expression> = anchors.iter().chain(phrases).cloned().collect();
+    Ok(Databases { all: compile(&all)?, anchors: compile(anchors)?, phrases: compile(phrases)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rules;
+    use crate::base::hit::{Action, Direction};
+    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::guard::pack::PackFault;
+
+    fn action(rule: Pattern, request: Option<Action>, response: Option<Action>) -> GuardAction {
+        GuardAction { rule, request, response }
+    }
+
+    #[test]
+    fn the_longest_pattern_decides_each_way_on_its_own() {
+        let actions = vec![
+            action(Pattern::Prefix("pii.".into()), Some(Action::Flag), Some(Action::Block)),
+            action(Pattern::Exact("pii.card".into()), Some(Action::Block), None),
+            action(Pattern::Prefix("injection.".into()), Some(Action::Allow), Some(Action::Allow)),
+        ];
+        let rules = Rules::compile(&Guard { enabled: true, actions }).unwrap();
+        let of = |name: &str| {
+            let rule = rules.list.iter().find(|rule| **rule.name() == *name).unwrap();
+            (rule.action(Direction::Request), rule.action(Direction::Response))
+        };
+        assert_eq!(of("pii.card"), (Action::Block, Action::Block));
+        assert_eq!(of("pii.email"), (Action::Flag, Action::Block));
+        assert_eq!(of("secret.jwt"), (Action::Mask, Action::Mask));
+        assert!(rules.phrases().is_empty());
+        assert!(rules.names().all(|name| !name.starts_with("injection.")));
+    }
+
+    #[test]
+    fn a_phrase_that_should_be_masked_is_refused_by_name() {
+        let actions =
+            vec![action(Pattern::Exact("injection.secrecy".into()), Some(Action::Mask), None)];
+        let fault = Rules::compile(&Guard { enabled: true, actions }).unwrap_err();
+        assert_eq!(fault, PackFault::PhraseMask("injection.secrecy".into()));
+    }
+
+    #[test]
+    fn a_guard_that_is_off_has_no_rules() {
+        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        assert_eq!((rules.count(), rules.is_enabled()), (0, false));
+    }
+}

@@ -1,0 +1,290 @@
+//! The walk through a chat body that finds every text in it.
+//!
+//! Requests and answers hold the same messages, so one walk reads both. What it does not know it
+//! reads as text all the same: a field that a provider adds tomorrow must not be a way around the
+//! guards. Only short references (ids, roles, types) and binary data are passed over.
+
+use crate::base::json::{Kind, Value};
+use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
+
+/// A number with fewer digits is no card, account or phone number.
+const NUMBER_DIGITS_MIN: usize = 8;
+/// An id, a role or a type is shorter; what is longer is read as text.
+const REFERENCE_BYTES_MAX: usize = 64;
+/// A key of letters up to this length names a field and says nothing.
+const IDENTIFIER_BYTES_MAX: usize = 32;
+
+/// Who says a text, and how far they are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The channel of its segments.
+    pub channel: Channel,
+    /// The trust of its segments.
+    pub trust: Trust,
+}
+
+/// The paths that the places of a message's texts have; `#` where an index belongs.
+#[derive(Debug)]
+pub struct Paths {
+    arguments: &'static str,
+    call: &'static str,
+    content: &'static str,
+    function_call: &'static str,
+    message: &'static str,
+    part: &'static str,
+    part_text: &'static str,
+    reasoning: &'static str,
+    refusal: &'static str,
+}
+
+/// The paths of a request's messages.
+pub static REQUEST: Paths = Paths {
+    arguments: "messages[#].tool_calls[#].function.arguments",
+    call: "messages[#].tool_calls[#]",
+    content: "messages[#].content",
+    function_call: "messages[#].function_call",
+    message: "messages[#]",
+    part: "messages[#].content[#]",
+    part_text: "messages[#].content[#].text",
+    reasoning: "messages[#].reasoning",
+    refusal: "messages[#].refusal",
+};
+
+/// The paths of an answer's messages.
+pub static ANSWER: Paths = Paths {
+    arguments: "choices[#].message.tool_calls[#].function.arguments",
+    call: "choices[#].message.tool_calls[#]",
+    content: "choices[#].message.content",
+    function_call: "choices[#].message.function_call",
+    message: "choices[#].message",
+    part: "choices[#].message.content[#]",
+    part_text: "choices[#].message.content[#].text",
+    reasoning: "choices[#].message.reasoning",
+    refusal: "choices[#].message.refusal",
+};
+
+/// Collects the texts of one body.
+#[derive(Debug, Default)]
+pub struct Walk {
+    text: Text,
+}
+
+impl Who {
+    /// What a message's role says about its author. What nobody knows is trusted least.
+    pub fn of_role(role: &str) -> Self {
+        let (channel, trust) = match role {
+            "system" | "developer" => (Channel::System, Trust::Caller),
+            "user" => (Channel::User, Trust::Caller),
+            "assistant" => (Channel::Assistant, Trust::Caller),
+            "tool" | "function" => (Channel::ToolResult, Trust::Retrieved),
+            _ => (Channel::User, Trust::Retrieved),
+        };
+        Self { channel, trust }
+    }
+
+    const fn on(self, channel: Channel) -> Self {
+        Self { channel, trust: self.trust }
+    }
+}
+
+impl Walk {
+    /// All that was found, in document order.
+    pub fn into_text(self) -> Text {
+        self.text
+    }
+
+    /// Reads one message, the `index`th of its body.
+    pub fn message(&mut self, message: Value<'_>, who: Who, index: usize, paths: &'static Paths) {
+        for (key, value) in message.members() {
+            let name = key.as_str().unwrap_or_default();
+            let reasoning = who.on(Channel::Reasoning);
+            let arguments = who.on(Channel::ToolArguments);
+            match name {
+                "content" => self.content(value, who, index, paths),
+                "tool_calls" => self.calls(value, arguments, index, paths),
+                "function_call" => self.call(value, arguments, place(paths.function_call, index)),
+                "reasoning" | "reasoning_content" | "reasoning_details" => {
+                    self.value(value, reasoning, place(paths.reasoning, index));
+                }
+                "refusal" => {
+                    self.value(value, who.on(Channel::Refusal), place(paths.refusal, index));
+                }
+                "audio" => self.media(value, who, place(paths.message, index)),
+                _ => self.member(key, value, who, place(paths.message, index)),
+            }
+        }
+    }
+
+    /// Reads every text inside a value of any shape.
+    pub fn value(&mut self, value: Value<'_>, who: Who, place: Place) {
+        match value.kind() {
+            Kind::String => self.string(value, who, place),
+            Kind::Unsigned(number) => self.number(number, value, who, place),
+            Kind::Array => {
+                for item in value.items() {
+                    self.value(item, who, place);
+                }
+            }
+            Kind::Object => {
+                for (key, value) in value.members() {
+                    self.member(key, value, who, place);
+                }
+            }
+            Kind::Bool(_) | Kind::Float | Kind::Null => {}
+        }
+    }
+
+    /// Reads a member of an object whose meaning is not known.
+    fn member(&mut self, key: Value<'_>, value: Value<'_>, who: Who, place: Place) {
+        if !is_identifier(key.as_str().unwrap_or_default()) {
+            self.string(key, who, place);
+        }
+        if !is_reference(key, value) {
+            self.value(value, who, place);
+        }
+    }
+
+    fn content(&mut self, value: Value<'_>, who: Who, index: usize, paths: &'static Paths) {
+        if !value.is_array() {
+            self.value(value, who, place(paths.content, index));
+            return;
+        }
+        for (order, part) in value.items().enumerate() {
+            if !part.is_object() {
+                self.value(part, who, place2(paths.part, index, order));
+            }
+            for (key, value) in part.members() {
+                let at = place2(paths.part, index, order);
+                match key.as_str().unwrap_or_default() {
+                    "text" => self.value(value, who, place2(paths.part_text, index, order)),
+                    "refusal" => self.value(value, who.on(Channel::Refusal), at),
+                    "thinking" => self.value(value, who.on(Channel::Reasoning), at),
+                    "image_url" => self.image(value, who, at),
+                    "input_audio" => self.media(value, who, at),
+                    "file" => self.file(value, at),
+                    _ => self.member(key, value, who, at),
+                }
+            }
+        }
+    }
+
+    /// A link is text, since it can carry a secret out; the picture itself is not.
+    fn image(&mut self, value: Value<'_>, who: Who, place: Place) {
+        if is_binary(value) {
+            return;
+        }
+        if value.as_str().is_some() {
+            self.string(value, who, place);
+        }
+        for (key, value) in value.members() {
+            if !is_binary(value) {
+                self.member(key, value, who, place);
+            }
+        }
+    }
+
+    /// Sound: all but its samples, such as the transcript.
+    fn media(&mut self, value: Value<'_>, who: Who, place: Place) {
+        for (key, value) in value.members() {
+            if !matches!(key.as_str(), Some("data" | "expires_at")) {
+                self.member(key, value, who, place);
+            }
+        }
+    }
+
+    /// A document that somebody attached: its name, and its content where that is text.
+    fn file(&mut self, value: Value<'_>, place: Place) {
+        let who = Who { channel: Channel::Document, trust: Trust::Retrieved };
+        for (key, value) in value.members() {
+            if !is_binary(value) {
+                self.member(key, value, who, place);
+            }
+        }
+    }
+
+    fn calls(&mut self, calls: Value<'_>, who: Who, index: usize, paths: &'static Paths) {
+        if !calls.is_array() {
+            self.value(calls, who, place(paths.message, index));
+        }
+        for (order, call) in calls.items().enumerate() {
+            let at = place2(paths.call, index, order);
+            let inside = place2(paths.arguments, index, order);
+            if !call.is_object() {
+                self.value(call, who, at);
+            }
+            for (key, value) in call.members() {
+                match key.as_str() {
+                    Some("function") => self.call(value, who, inside),
+                    _ => self.member(key, value, who, at),
+                }
+            }
+        }
+    }
+
+    /// `{"name","arguments"}`, whose arguments are JSON within a string.
+    fn call(&mut self, call: Value<'_>, who: Who, place: Place) {
+        if !call.is_object() {
+            self.value(call, who, place);
+        }
+        for (key, value) in call.members() {
+            if key.as_str() == Some("arguments") && value.as_str().is_some() {
+                self.arguments(value, who, place);
+            } else {
+                self.member(key, value, who, place);
+            }
+        }
+    }
+
+    fn arguments(&mut self, value: Value<'_>, who: Who, place: Place) {
+        let form = if value.is_escaped() { Form::EscapedJson } else { Form::PlainJson };
+        self.push(value, form, who, place);
+    }
+
+    fn string(&mut self, value: Value<'_>, who: Who, place: Place) {
+        let form = if value.is_escaped() { Form::EscapedString } else { Form::PlainString };
+        self.push(value, form, who, place);
+    }
+
+    fn push(&mut self, value: Value<'_>, form: Form, who: Who, place: Place) {
+        let source = Source { raw: value.inner(), form };
+        self.text.push(value.as_str().unwrap_or_default(), source, who.channel, who.trust, place);
+    }
+
+    fn number(&mut self, number: u64, value: Value<'_>, who: Who, place: Place) {
+        let digits = number.to_string();
+        if digits.len() >= NUMBER_DIGITS_MIN {
+            let source = Source { raw: value.span(), form: Form::Number };
+            self.text.push(&digits, source, who.channel, who.trust, place);
+        }
+    }
+}
+
+/// A place with one index. Beyond 65,535 it says the last one it can.
+pub fn place(path: &'static str, index: usize) -> Place {
+    place2(path, index, 0)
+}
+
+fn place2(path: &'static str, index: usize, second: usize) -> Place {
+    let short = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
+    Place { path, indexes: [short(index), short(second)] }
+}
+
+/// Whether a member only refers to something: both sides must read the very same id.
+pub fn is_reference(key: Value<'_>, value: Value<'_>) -> bool {
+    matches!(key.as_str(), Some("id" | "role" | "tool_call_id" | "type"))
+        && value.as_str().is_some_and(|text| text.len() <= REFERENCE_BYTES_MAX)
+}
+
+fn is_identifier(key: &str) -> bool {
+    key.len() <= IDENTIFIER_BYTES_MAX
+        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+}
+
+/// Whether a string is a `data:` URI (RFC 2397) of something that is not text.
+fn is_binary(value: Value<'_>) -> bool {
+    let Some(rest) = value.as_str().and_then(|text| text.strip_prefix("data:")) else {
+        return false;
+    };
+    rest.split_once(',')
+        .is_some_and(|(head, _)| head.ends_with(";base64") && !head.starts_with("text/"))
+}

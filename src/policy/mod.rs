@@ -1,0 +1,3 @@
+//! May they: the rules of the configuration, default deny.
+
+pub mod rules;

@@ -1,0 +1,37 @@
+//! Connections to upstreams, by address: names are resolved elsewhere, since that blocks.
+
+use crate::wire::error::WireError;
+use crate::wire::socket::Socket;
+use crate::wire::watch::{Manner, Watch};
+use monoio::net::TcpStream;
+use rustls::ClientConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connects in the clear within `limit`.
+pub async fn connect(
+    address: SocketAddr,
+    watch: &Watch,
+    limit: Duration,
+) -> Result<Socket, WireError> {
+    let seat = watch.sit();
+    let deadline = seat.now().plus(limit);
+    let stream = seat.guard(Manner::Listen, deadline, TcpStream::connect_addr(address)).await??;
+    // Two writes, head and body, must not wait for an acknowledgement in between.
+    stream.set_nodelay(true)?;
+    Ok(Socket::plain(stream, Some(address), seat))
+}
+
+/// Connects and shakes hands within `limit`; `name` is what the certificate must be for.
+pub async fn connect_tls(
+    address: SocketAddr,
+    watch: &Watch,
+    limit: Duration,
+    config: Arc<ClientConfig>,
+    name: &str,
+) -> Result<Socket, WireError> {
+    let deadline = watch.now().plus(limit);
+    let socket = connect(address, watch, limit).await?;
+    socket.connect_tls(config, name, deadline).await
+}

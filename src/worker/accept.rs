@@ -1,0 +1,79 @@
+//! Accepts connections and gives each to the least loaded worker.
+
+use crate::gateway::loads::{Counted, Loads};
+use crate::gateway::mail::{Accepted, Mailbox, Order};
+use crate::gateway::shard::Shard;
+use crate::wire::listen::Listener;
+use crate::wire::runtime::{Either, race, sleep, yield_now};
+use crate::worker::flag::Flag;
+use crate::worker::serve;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long accepting rests when the kernel lacks something, such as file descriptors.
+const SHORTAGE_REST: Duration = Duration::from_millis(50);
+
+/// What accepting and serving need besides the shard.
+#[derive(Debug)]
+pub struct Floor {
+    /// The worker's things.
+    pub shard: Rc<Shard>,
+    /// Connections of all workers.
+    pub loads: Loads,
+    /// The mailboxes of all workers.
+    pub peers: Vec<Mailbox<Order>>,
+    /// Raised when the worker drains.
+    pub drain: Flag,
+}
+
+/// Accepts on one listener until the worker drains; then takes what the kernel accepted already.
+pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
+    loop {
+        let next = race(listener.accept(), floor.drain.wait()).await;
+        match next {
+            Either::First(Ok((stream, peer))) => {
+                place(&floor, Accepted { stream, peer, listener: which });
+            }
+            Either::First(Err(_shortage)) => {
+                floor.shard.meters.borrow_mut().counts().turned_away += 1;
+                sleep(SHORTAGE_REST).await;
+            }
+            Either::Second(()) => break,
+        }
+    }
+    // Closing a listening socket resets what waits in its backlog: serve that first.
+    while let Either::First(Ok((stream, peer))) = race(listener.accept(), yield_now()).await {
+        let counted = floor.loads.count(floor.shard.worker);
+        begin(&floor, Accepted { stream, peer, listener: which }, counted);
+    }
+}
+
+/// Serves a connection here, or hands it to the worker that holds the fewest.
+fn place(floor: &Rc<Floor>, accepted: Accepted) {
+    let counted = floor.loads.choose(floor.shard.worker);
+    let chosen = counted.worker();
+    if chosen == floor.shard.worker {
+        begin(floor, accepted, counted);
+        return;
+    }
+    let posted = match floor.peers.get(chosen) {
+        Some(peer) => peer.post(Order::Connection(accepted, counted)),
+        None => Err(Order::Connection(accepted, counted)),
+    };
+    // A full mailbox: this worker is less busy than that one after all.
+    if let Err(Order::Connection(accepted, _elsewhere)) = posted {
+        let counted = floor.loads.count(floor.shard.worker);
+        begin(floor, accepted, counted);
+    }
+}
+
+/// Begins to serve a connection on this worker, unless it holds as many as it may.
+pub fn begin(floor: &Rc<Floor>, accepted: Accepted, counted: Counted) {
+    let most = floor.shard.deployed().plan.config.bounds.connections;
+    if floor.loads.of(floor.shard.worker) > most {
+        floor.shard.meters.borrow_mut().counts().turned_away += 1;
+        return;
+    }
+    floor.shard.meters.borrow_mut().counts().accepted += 1;
+    serve::start(Rc::clone(floor), accepted, counted);
+}

@@ -145,6 +145,8 @@ pub enum Mistake {
     ToolsWithoutServers,
     /// A guard action that says nothing.
     ActionWithoutEffect,
+    /// A guard action that would mask a phrase; holds the rule that finds it.
+    MaskedPhrase(String),
 }
 
 impl Mistake {
@@ -196,6 +198,9 @@ impl Mistake {
             Self::RuleAboutNothing => "the rule is about nothing".to_owned(),
             Self::ToolsWithoutServers => "`tools` without `servers` are no server's".to_owned(),
             Self::ActionWithoutEffect => "the guard action says nothing".to_owned(),
+            Self::MaskedPhrase(rule) => {
+                format!("`{rule}` finds phrases, which cannot be masked")
+            }
         }
     }
 
@@ -238,7 +243,8 @@ impl Mistake {
             | Self::AnonymousTwice(_)
             | Self::RuleAboutNothing
             | Self::ToolsWithoutServers
-            | Self::ActionWithoutEffect => None,
+            | Self::ActionWithoutEffect
+            | Self::MaskedPhrase(_) => None,
         }
     }
 
@@ -297,7 +303,8 @@ impl Mistake {
             | Self::AnonymousTwice(_)
             | Self::RuleAboutNothing
             | Self::ToolsWithoutServers
-            | Self::ActionWithoutEffect => self.advice().map(str::to_owned),
+            | Self::ActionWithoutEffect
+            | Self::MaskedPhrase(_) => self.advice().map(str::to_owned),
         }
     }
 
@@ -360,6 +367,10 @@ impl Mistake {
             Self::AnonymousTwice(_) => "one caller can be whoever presents no key",
             Self::RuleAboutNothing => "say `models = [\"*\"]` or `servers = [\"*\"]`",
             Self::ToolsWithoutServers => "say `servers = [\"*\"]` for the tools of every server",
+            Self::MaskedPhrase(_) => {
+                "flag or block it, or give its family an action of its own: a phrase's beginning \
+                 has left before its end is seen"
+            }
             Self::ActionWithoutEffect => "say `request = \"mask\"`, `response = \"flag\"` or both",
             Self::TooLarge(_)
             | Self::Syntax(_)

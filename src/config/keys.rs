@@ -196,7 +196,7 @@ pub static BOUNDS: Table = Table {
         usual(
             "headers",
             Kind::Count(8, 1000),
-            ("100", "what nginx-like proxies accept and SDKs stay far below"),
+            ("100", "clients send a few dozen"),
             "Header fields of a request.",
         ),
         usual(
@@ -220,7 +220,7 @@ pub static BOUNDS: Table = Table {
         usual(
             "connections",
             Kind::Count(1, 1_000_000),
-            ("4096", "about 30 MB of buffers when all are idle"),
+            ("4096", "idle ones are cheap; the file limit must allow them"),
             "Client connections of one worker.",
         ),
     ],
@@ -235,7 +235,7 @@ pub static DEADLINES: Table = Table {
         usual(
             "head",
             Kind::Span("10ms", LONGEST),
-            ("\"10s\"", "a slow phone manages; a slow attack does not hold a socket long"),
+            ("\"10s\"", "a slow line manages; a slow attack does not hold a socket long"),
             "A client's request head, from its first byte.",
         ),
         usual(
@@ -247,7 +247,7 @@ pub static DEADLINES: Table = Table {
         usual(
             "idle",
             Kind::Span("10ms", LONGEST),
-            ("\"60s\"", "clients' pools give up at about the same time"),
+            ("\"60s\"", "long enough to be used again, short enough to be given back"),
             "A client connection between two requests.",
         ),
         usual(

@@ -4,11 +4,11 @@
 //! key. Where a part could not be parsed, nothing is said of what seems to be missing.
 
 use crate::config::fault::{Fault, Faults, Mistake, Source};
-use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY, GUARD, GUARD_ACTION};
-use crate::config::model::{Audit, Bounds, Config, Deadlines, Guard, GuardAction, Process};
-use crate::config::pass::{Environment, Files, Names, Pass, Section};
+use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
+use crate::config::model::{Audit, Bounds, Config, Deadlines, Process};
+use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{people, recover, redact, sets, upstreams};
+use crate::config::{guards, people, recover, redact, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         models: upstreams.models,
         mcp_servers: upstreams.mcp_servers,
         targets: upstreams.targets,
-        guard: guard(pass, &top),
+        guard: guards::read(pass, &top),
         audit: audit(pass, &top),
     }
 }
@@ -132,25 +132,6 @@ fn deadlines(pass: &mut Pass<'_>, top: &Section<'_>) -> Deadlines {
         first_byte: pass.span(&section, "first_byte"),
         upstream_idle: pass.span(&section, "upstream_idle"),
     }
-}
-
-fn guard(pass: &mut Pass<'_>, top: &Section<'_>) -> Guard {
-    let section = pass.section(top, &GUARD);
-    let enabled = pass.flag(&section, "enabled");
-    let (mut actions, mut names) = (Vec::new(), Names::default());
-    for item in pass.sections(&section, &GUARD_ACTION) {
-        let rule = pass.text(&item, "rule");
-        let request = people::action(pass, &item, "request");
-        let response = people::action(pass, &item, "response");
-        if !item.has("request") && !item.has("response") {
-            pass.note(item.place, Mistake::ActionWithoutEffect);
-        }
-        let Some(rule) = rule else { continue };
-        names.add(pass, "guard rule", rule.value, (rule.place, actions.len()));
-        let rule = people::pattern(pass, &rule, item.key("rule"));
-        actions.extend(rule.map(|rule| GuardAction { rule, request, response }));
-    }
-    Guard { enabled, actions }
 }
 
 fn audit(pass: &mut Pass<'_>, top: &Section<'_>) -> Audit {

@@ -2,7 +2,6 @@
 
 use crate::base::caller::{Caller, Metadata};
 use crate::base::clock::Wall;
-use crate::base::hit::Action;
 use crate::base::map::Map;
 use crate::config::fault::Mistake;
 use crate::config::keys::{CALLER, Key, RULE};
@@ -117,14 +116,6 @@ pub fn rules(
     rules
 }
 
-/// What a guard does about a match.
-pub fn action(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Action> {
-    let word = pass.choice(section, name)?;
-    [Action::Allow, Action::Flag, Action::Mask, Action::Block]
-        .into_iter()
-        .find(|action| action.name() == word)
-}
-
 /// A name, or the beginning of names.
 pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Option<Pattern> {
     let (text, is_prefix) = match spot.value.strip_suffix('*') {
@@ -145,13 +136,29 @@ pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Opt
     Some(if is_prefix { Pattern::Prefix(text) } else { Pattern::Exact(text) })
 }
 
+/// Notes a pattern that fits nothing there is: it guards or grants nothing, which nobody writes on
+/// purpose.
+pub fn refuse_unknown(
+    pass: &mut Pass<'_>,
+    what: &'static str,
+    names: &Names,
+    (pattern, spot): (&Pattern, &Spot<&str>),
+) {
+    let fits = match pattern {
+        Pattern::Exact(name) => names.has(name),
+        Pattern::Prefix(prefix) => prefix.is_empty() || names.any_begins(prefix),
+    };
+    if !fits {
+        names.refuse(pass, what, spot);
+    }
+}
+
 /// Entries of one caller's metadata.
 const METADATA_MOST: usize = 32;
 /// Characters of a metadata value.
 const METADATA_VALUE_MOST: usize = 256;
 
-/// The patterns of a rule's list. A pattern that fits nothing there is is a mistake: it guards or
-/// grants nothing, which nobody writes on purpose.
+/// The patterns of a rule's list.
 fn patterns(
     pass: &mut Pass<'_>,
     section: &Section<'_>,
@@ -163,13 +170,7 @@ fn patterns(
     for spot in pass.texts(section, name) {
         let Some(pattern) = pattern(pass, &spot, key) else { continue };
         if let Some((what, names)) = known {
-            let fits = match &pattern {
-                Pattern::Exact(name) => names.has(name),
-                Pattern::Prefix(prefix) => prefix.is_empty() || names.any_begins(prefix),
-            };
-            if !fits {
-                names.refuse(pass, what, &spot);
-            }
+            refuse_unknown(pass, what, names, (&pattern, &spot));
         }
         patterns.push(pattern);
     }

@@ -60,8 +60,8 @@ pub fn recover(text: &str) -> Recovered {
     found
 }
 
-/// Errors after which a text is held to be something else than a configuration.
-const ERRORS_MOST: usize = 200;
+/// Errors after which a text is held to be something else; one more than are shown.
+const ERRORS_MOST: usize = 201;
 /// How many statements a value may go over before it is held to be broken: a list of callers in one
 /// value has fewer lines that look like keys.
 const STATEMENTS_MOST: usize = 64;

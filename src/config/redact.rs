@@ -53,9 +53,16 @@ fn secret_from(line: &str) -> Option<usize> {
     let Some((key, value)) = line.split_once('=') else {
         return (!is_header(line.trim()) && !is_path(line.trim())).then_some(blanks);
     };
-    let name = key.trim().rsplit('.').next().unwrap_or(key).trim_matches(['"', '\'']);
+    let is_bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let bare = key.bytes().skip(blanks).take_while(is_bare).count();
+    let path = key.get(blanks..blanks + bare).unwrap_or_default();
+    let name = path.rsplit('.').next().unwrap_or(path);
     let mut described = TABLES.iter().filter_map(|table| table.key(name)).peekable();
-    let is_plain = described.peek().is_some()
+    let is_known = described.peek().is_some();
+    if path.len() != key.trim().len() {
+        return Some(if is_known { blanks + bare } else { blanks });
+    }
+    let is_plain = is_known
         && described.all(|key: &Key| !key.kind.is_sensitive())
         && !value.contains(['=', '@']);
     let gap = value.len() - value.trim_start().len();
@@ -95,7 +102,7 @@ mod tests {
     #[test]
     fn where_the_text_is_broken_only_plain_keys_keep_their_values() {
         let text = "[gateway\ndrain = 30s\nkey = sk-live\napi_key = sk-live\n  \"sk-live\n\
-                    provider = [{ key = \"sk-live\nurl = \"https://u:sk-live@h\nx.key=sk-live\n";
+                    provider = [{ key = \"sk-live\nurl = \"https://u:sk-live@h\nx.key=sk-live\nkey [\"sk-live\", {a = 1\n";
         let shown = blank(text, &doubtful(text, &one(0..text.len())));
         assert!(!shown.contains("live"), "{shown}");
         assert!(shown.starts_with("[gateway\ndrain = 30s\n"), "{shown}");

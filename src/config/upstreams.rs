@@ -188,16 +188,22 @@ fn url(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Url> {
     let url = parse_url(spot.value);
     if url.is_none() {
         let has_credentials = spot.value.contains('@');
-        let may_be_secret = has_credentials || spot.value.contains('?');
-        pass.note(
-            spot.place,
-            if has_credentials { Mistake::UrlCredentials } else { Mistake::Invalid(key) },
-        );
-        if may_be_secret {
+        let mistake = if has_credentials { Mistake::UrlCredentials } else { Mistake::Invalid(key) };
+        pass.note(spot.place, mistake);
+        if may_hold_secret(spot.value) {
             pass.hidden.push(spot.place);
         }
     }
     url
+}
+
+/// Whether a text that is no URL may have been meant as one with a password or token in it: it has
+/// signs of a query or user info, or a colon before something else than a port.
+fn may_hold_secret(text: &str) -> bool {
+    let rest = text.split_once(':').map_or(text, |(_, rest)| rest);
+    let after_colon = rest.split(':').skip(1);
+    let is_port = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
+    text.contains(['@', '?', '#', '=']) || after_colon.into_iter().any(|part| !is_port(part))
 }
 
 /// RFC 3986 §3, the part of it that an upstream needs: no user info, query or fragment.

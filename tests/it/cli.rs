@@ -125,6 +125,26 @@ fn every_example_names_its_schema() {
     }
 }
 
+#[test]
+fn no_forgotten_sign_shows_a_secret() {
+    let letters: Vec<char> = LEAKY.chars().collect();
+    let check = |letters: &[char]| {
+        let text: String = letters.iter().collect();
+        let drawn = draw(&parse("leaky.toml", &text, &[]).unwrap_err(), false);
+        assert!(!drawn.contains("HIDDEN"), "{drawn}");
+    };
+    for at in 0..letters.len() {
+        let mut without = letters.clone();
+        without.remove(at);
+        check(&without);
+        for sign in ['"', '\n'] {
+            let mut with = letters.clone();
+            with.insert(at, sign);
+            check(&with);
+        }
+    }
+}
+
 /// A file with secrets in it where they must not be.
 const LEAKY: &str = include_str!("../golden/check/secrets.toml");
 

@@ -9,8 +9,11 @@ use ::hyperscan::{
 };
 use std::fmt;
 
-/// Candidates in one scan beyond this: the text is over-dense.
+/// Candidates in one scan beyond this, and beyond one for [`BYTES_EACH`] bytes: the text is
+/// over-dense.
 pub const CANDIDATES_MAX: usize = 4096;
+/// More candidates than one for so many bytes are no help.
+pub const BYTES_EACH: usize = 8;
 
 /// One expression to look for.
 #[derive(Clone, Debug)]
@@ -98,9 +101,10 @@ impl Database {
         if u32::try_from(text.len()).is_err() {
             return Scan::OverDense;
         }
-        let limit = found.len() + CANDIDATES_MAX;
+        let room = CANDIDATES_MAX.min(text.len()).max(text.len() / BYTES_EACH);
+        let limit = found.len() + room;
         // No allocation, and so no panic, within the callback: it would unwind through C.
-        found.reserve(CANDIDATES_MAX);
+        found.reserve(room);
         let result = database.scan(text, space, |pattern: u32, _: u64, end: u64, _: u32| {
             if found.len() >= limit {
                 return Matching::Terminate;

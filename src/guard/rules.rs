@@ -273,7 +273,11 @@ mod tests {
     use super::Rules;
     use crate::base::hit::{Action, Direction};
     use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::guard::hyperscan::Scratch;
     use crate::guard::pack::PackFault;
+    use proptest::strategy::{Strategy as _, ValueTree as _};
+    use proptest::string::string_regex;
+    use proptest::test_runner::TestRunner;
 
     fn action(rule: Pattern, request: Option<Action>, response: Option<Action>) -> GuardAction {
         GuardAction { rule, request, response }
@@ -304,6 +308,24 @@ mod tests {
             vec![action(Pattern::Exact("injection.secrecy".into()), Some(Action::Mask), None)];
         let fault = Rules::compile(&Guard { enabled: true, actions }).unwrap_err();
         assert_eq!(fault, PackFault::PhraseMask("injection.secrecy".into()));
+    }
+
+    #[test]
+    fn whatever_an_expression_matches_is_nominated_by_its_anchor() {
+        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let scratch = Scratch::of(&[&rules.databases.anchors]).unwrap();
+        let mut runner = TestRunner::deterministic();
+        for &index in rules.anchored() {
+            let rule = rules.get(index).unwrap();
+            let values = string_regex(rule.entity().unwrap().refine.as_str()).unwrap();
+            for _ in 0..100 {
+                let value = values.new_tree(&mut runner).unwrap().current();
+                let mut found = Vec::new();
+                rules.databases.anchors.scan(&value, &scratch, &mut found);
+                let is_nominated = found.iter().any(|candidate| candidate.rule == index);
+                assert!(is_nominated, "{}: {value}", rule.name());
+            }
+        }
     }
 
     #[test]

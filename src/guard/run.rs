@@ -254,7 +254,11 @@ impl Run {
         if self.bare {
             widen(&mut matches, self.context..length);
         }
+        // What begins behind the cut waits for the next window, with all that leads up to it.
         let usual = boundary_before(&self.held, length - OVERLAP);
+        let later = matches.iter().filter(|found| found.span.start >= usual);
+        let lead = later.map(|found| found.lead).filter(|lead| *lead > self.context).min();
+        let usual = lead.map_or(usual, |lead| lead.min(usual));
         matches.retain(|found| found.span.start < usual);
         let end = matches.last().map_or(0, |last| last.span.end);
         self.note(&matches, base);

@@ -223,6 +223,12 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occ
     while let Some(rest) = piece.text.get(at..part.end) {
         let Some((whole, value)) = candidate(entity, rest) else { break };
         let (start, end) = (at + value.start, at + value.end);
+        if !entity.explores() && !is_clear(entity.pack.edge, piece, &part, &(start..part.end)) {
+            // What stands before it rules it out, and what begins in the same word, too.
+            let rest = piece.text.get(start..part.end).unwrap_or_default();
+            at = start + ruled_out(rest, entity.pack.edge);
+            continue;
+        }
         let inner = piece.text.get(start..end).unwrap_or_default();
         let open = piece.open && end == piece.text.len();
         let checked = entity.pack.check.apply(inner, open);
@@ -263,6 +269,32 @@ fn candidate(entity: &Entity, rest: &str) -> Option<Places> {
     Some((whole, value))
 }
 
+/// How far a text goes in which no value can begin, if none can at its beginning for what stands
+/// before it.
+fn ruled_out(text: &str, edge: Edge) -> usize {
+    let bytes = text.as_bytes();
+    let first = text.chars().next().map_or(1, char::len_utf8);
+    let word = |from: usize| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        from + rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count()
+    };
+    let mut end = word(0);
+    match edge {
+        // A letter may stand before these.
+        Edge::Digit | Edge::Free => return first,
+        Edge::Alphanumeric => {}
+        // `1.2.3`: no number begins at the 2 or the 3.
+        Edge::Number => {
+            while let Some([b'0'..=b'9', b'.' | b'-', b'0'..=b'9']) =
+                bytes.get(end.saturating_sub(1)..end + 2)
+            {
+                end = word(end + 1);
+            }
+        }
+    }
+    end.max(first)
+}
+
 /// Whether what stands beside the value allows it. A mask beside it is no neighbour.
 fn is_clear(edge: Edge, piece: Piece<'_>, part: &Range<usize>, span: &Range<usize>) -> bool {
     let from = if part.start == piece.from { 0 } else { part.start };
@@ -276,6 +308,7 @@ fn is_clear(edge: Edge, piece: Piece<'_>, part: &Range<usize>, span: &Range<usiz
         (Edge::Alphanumeric, Some(next)) => !next.is_ascii_alphanumeric(),
         (Edge::Digit, Some(next)) => !next.is_ascii_digit(),
         (Edge::Number, Some('.' | '-')) => !second.is_some_and(|digit| digit.is_ascii_digit()),
+        (Edge::Number, Some('+')) => false,
         (Edge::Number, Some(next)) => !next.is_ascii_alphanumeric(),
     })
 }

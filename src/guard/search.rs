@@ -19,6 +19,10 @@ const ANCHORED_MIN: usize = 12;
 /// made to cost time must not be a way around.
 const ATTEMPTS_MAX: usize = 128;
 
+/// How often what masks leave over is looked at. Text that still holds values then was made to;
+/// what is left of it is masked as a whole.
+const ROUNDS_MAX: usize = 8;
+
 /// Where nominations come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
@@ -92,14 +96,18 @@ impl Search<'_> {
             return Ok(settled);
         }
         let mut free = vec![Range { start: piece.from, end: piece.text.len() }];
-        loop {
+        for round in 0..=ROUNDS_MAX {
             let masks = settle(self.collect(piece, &free, &nominated, true));
             // The strictest wins: a block under a mask is still a block.
             let blocks = masks.iter().find(|found| found.action == Action::Block);
             if let Some(found) = blocks {
                 return Err(BlockedBy { rule: found.rule, at: found.span.start });
             }
-            if masks.is_empty() {
+            let Some(first) = masks.first() else { break };
+            if round == ROUNDS_MAX {
+                let (rule, action) = (first.rule, first.action);
+                let all = free.drain(..);
+                settled.extend(all.map(|span| Match { lead: span.start, span, rule, action }));
                 break;
             }
             free = without(&free, &masks);
@@ -311,4 +319,82 @@ fn is_clear(edge: Edge, piece: Piece<'_>, part: &Range<usize>, span: &Range<usiz
         (Edge::Number, Some('+')) => false,
         (Edge::Number, Some(next)) => !next.is_ascii_alphanumeric(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ATTEMPTS_MAX, Match, Piece, Search, Source};
+    use crate::base::hit::Direction;
+    use crate::config::model::Guard;
+    use crate::guard::hyperscan::Scratch;
+    use crate::guard::pack::{PackRule, read};
+    use crate::guard::rules::Rules;
+
+    /// Rules of this form: name, expression, edge, action.
+    fn rules(all: &[[&str; 4]]) -> Rules {
+        let write = |[name, refine, edge, action]: &[&str; 4]| {
+            format!(
+                "[[rule]]\nname = \"{name}\"\nplaceholder = \"[X]\"\ndigits = 1\n\
+                 refine = '{refine}'\nedge = \"{edge}\"\nrequest = \"{action}\"\n\
+                 positive = []\nnegative = []\n"
+            )
+        };
+        let packed: Vec<PackRule> =
+            read("test", &all.iter().map(write).collect::<String>()).unwrap();
+        Rules::from_packs(&Guard { enabled: true, actions: Vec::new() }, packed).unwrap()
+    }
+
+    /// What is found, as `rule:text` with blanks between, or `rule!` for the rule that blocks.
+    fn find(rules: &Rules, text: &str) -> String {
+        let scratch = Scratch::of(&[&rules.databases().anchors]).unwrap();
+        let direction = Direction::Request;
+        let search = Search { rules, scratch: &scratch, source: Source::Scan, direction };
+        let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());
+        match search.find(Piece { text, from: 0, base: 0, open: false }) {
+            Ok(found) => found.iter().map(shown).collect::<Vec<_>>().join(" "),
+            Err(block) => format!("{}!", block.rule),
+        }
+    }
+
+    #[test]
+    fn the_earliest_then_the_longest_then_the_first_rule_wins() {
+        let rules = rules(&[
+            ["a.short", "1b", "none", "mask"],
+            ["a.long", "1bc", "none", "mask"],
+            ["a.same", "1bc", "none", "mask"],
+            ["a.late", "c2222222", "none", "mask"],
+            ["a.group", "x=(1)", "none", "mask"],
+        ]);
+        assert_eq!(find(&rules, "1bc2222222"), "1:1bc");
+        assert_eq!(find(&rules, "x=1bc"), "4:1");
+    }
+
+    #[test]
+    fn a_mask_wins_over_a_flag_and_a_block_over_all() {
+        let flagged = rules(&[["a.flag", "a1b", "none", "flag"], ["a.mask", "1b", "none", "mask"]]);
+        assert_eq!(find(&flagged, "a1b"), "1:1b");
+        let free = rules(&[["a.flag", "a1b", "none", "flag"]]);
+        assert_eq!(find(&free, "a1b a1b"), "0:a1b 0:a1b");
+        let blocked =
+            rules(&[["a.mask", "a1b2", "none", "mask"], ["a.stop", "2", "none", "block"]]);
+        assert_eq!(find(&blocked, "a1b2"), "1!");
+        // Silent on the way there; what it does on the way back keeps it compiled.
+        let silent = rules(&[["a.silent", "1", "none", "allow"]]);
+        assert_eq!((find(&silent, "1").as_str(), silent.count()), ("", 1));
+    }
+
+    #[test]
+    fn what_stands_beside_a_mask_is_looked_at_again() {
+        let rules =
+            rules(&[["a.key", "k[0-9]", "none", "mask"], ["a.word", "w1", "alnum", "mask"]]);
+        assert_eq!(find(&rules, "k7w1"), "0:k7 1:w1");
+        assert_eq!(find(&rules, "xw1"), "");
+    }
+
+    #[test]
+    fn text_made_to_cost_time_is_masked_whole() {
+        let rules = rules(&[["a.key", "k[0-9]+", "number", "mask"]]);
+        assert_eq!(find(&rules, &"k1x ".repeat(ATTEMPTS_MAX)), "");
+        assert!(find(&rules, &"k1x ".repeat(ATTEMPTS_MAX + 2)).len() > 2);
+    }
 }

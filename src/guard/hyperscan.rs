@@ -57,7 +57,7 @@ pub struct Database {
     rules: Vec<u16>,
 }
 
-/// Working memory of scans: one for each worker, made for certain databases.
+/// Working memory of scans: one for each worker, made for one database.
 pub struct Scratch {
     inner: Option<Space>,
 }
@@ -120,17 +120,12 @@ impl Database {
 }
 
 impl Scratch {
-    /// Room for scans of any of these databases; `None` when memory is short.
-    pub fn of(databases: &[&Database]) -> Option<Self> {
-        let mut inner: Option<Space> = None;
-        for database in databases.iter().filter_map(|database| database.inner.as_ref()) {
-            match &mut inner {
-                None => inner = Some(database.alloc_scratch().ok()?),
-                Some(space) => {
-                    database.realloc_scratch(space).ok()?;
-                }
-            }
-        }
+    /// Room for scans of that database; `None` when memory is short.
+    pub fn of(database: &Database) -> Option<Self> {
+        let inner = match &database.inner {
+            Some(database) => Some(database.alloc_scratch().ok()?),
+            None => None,
+        };
         Some(Self { inner })
     }
 }
@@ -170,7 +165,7 @@ mod tests {
     #[test]
     fn candidates_come_with_rule_and_end() {
         let database = Database::compile(&[expression("ab[0-9]", 7), expression("é", 3)]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         let mut found = Vec::new();
         assert_eq!(database.scan("x AB1 É", &scratch, &mut found), Scan::Whole);
         assert_eq!(found, [Candidate { end: 5, rule: 7 }, Candidate { end: 8, rule: 3 }]);
@@ -179,7 +174,7 @@ mod tests {
     #[test]
     fn too_many_candidates_are_said_and_not_hidden() {
         let database = Database::compile(&[expression("a", 0)]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         let mut found = Vec::new();
         let text = "a".repeat(CANDIDATES_MAX);
         assert_eq!(database.scan(&text, &scratch, &mut found), Scan::Whole);
@@ -199,7 +194,7 @@ mod tests {
     #[test]
     fn an_empty_database_finds_nothing() {
         let database = Database::compile(&[]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         assert_eq!(database.scan("anything", &scratch, &mut Vec::new()), Scan::Whole);
     }
 }

@@ -76,9 +76,7 @@ impl Cleared {
 impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
-        let databases = rules.databases();
-        let scratch = Scratch::of(&[&databases.all, &databases.anchors, &databases.phrases])
-            .ok_or(PackFault::Memory)?;
+        let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
         Ok(Self { rules, scratch, candidates: Vec::new() })
     }
 
@@ -106,8 +104,8 @@ impl Matcher {
         }
         cleared.coverage = coverage(text);
         self.candidates.clear();
-        let all = &self.rules.databases().all;
-        let scan = all.scan(text.joined(), &self.scratch, &mut self.candidates);
+        let database = self.rules.database();
+        let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
         let phrases = in_text(rules, text, &self.candidates, scan, direction);
         // A phrase is told by its candidate alone; only anchors of values need a closer look.

@@ -134,7 +134,9 @@ impl Search<'_> {
             self.nominate_anchored(piece, &mut nominated);
         }
         nominated.retain(|index| {
-            self.rules.get(*index).is_some_and(|rule| rule.action(self.direction) != Action::Allow)
+            self.rules.get(*index).is_some_and(|rule| {
+                rule.entity().is_some() && rule.action(self.direction) != Action::Allow
+            })
         });
         nominated.sort_unstable();
         nominated.dedup();
@@ -151,7 +153,7 @@ impl Search<'_> {
             }
             Source::Scan => {
                 let mut found = Vec::new();
-                let database = &self.rules.databases().anchors;
+                let database = self.rules.database();
                 match database.scan(piece.text, self.scratch, &mut found) {
                     Scan::Whole => nominated.extend(found.iter().map(|candidate| candidate.rule)),
                     Scan::OverDense => nominated.extend(self.rules.anchored()),
@@ -346,7 +348,7 @@ mod tests {
 
     /// What is found, as `rule:text` with blanks between, or `rule!` for the rule that blocks.
     fn find(rules: &Rules, text: &str) -> String {
-        let scratch = Scratch::of(&[&rules.databases().anchors]).unwrap();
+        let scratch = Scratch::of(rules.database()).unwrap();
         let direction = Direction::Request;
         let search = Search { rules, scratch: &scratch, source: Source::Scan, direction };
         let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());

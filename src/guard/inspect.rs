@@ -45,7 +45,7 @@ pub struct Cleared {
 pub struct Blocked {
     /// Which.
     pub rule: Arc<str>,
-    /// What was found until then, the one that blocks last.
+    /// What was found until then, the one that blocks last. A stream has these to fetch as well.
     pub hits: Vec<Hit>,
     /// How many bytes of each channel were inspected.
     pub coverage: Coverage,

@@ -1,4 +1,6 @@
 //! Compiles packs and the configured actions into what matchers work with; shared by all workers.
+//!
+//! A rule that is allowed both ways is left out, so it costs nothing.
 
 use crate::base::hit::{Action, Direction};
 use crate::config::model::{Guard, Pattern};

@@ -339,7 +339,7 @@ fn boundary_before(text: &str, at: usize) -> usize {
 
 /// What keys and tokens without an upper length are made of.
 const fn is_token(next: char) -> bool {
-    matches!(next, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
+    next.is_ascii_alphanumeric() || matches!(next, '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
 }
 
 /// What the body of a private key can hold, written on lines or as `\n`.

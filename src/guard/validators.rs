@@ -1,6 +1,6 @@
 //! Checks that make a candidate a hit: check digits, countries, issuers, encodings, entropy.
 //!
-//! A check gets the text that a rule's expression matched and answers which part of it is the value.
+//! A check gets the text that a rule's expression matched and says which part of it is the value.
 
 use std::ops::Range;
 

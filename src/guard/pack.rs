@@ -84,7 +84,7 @@ pub enum Edge {
     Digit,
     /// Anything may.
     Free,
-    /// A letter, a digit, or a point or dash that a digit stands behind.
+    /// A letter, a digit, a plus, or a point or dash that a digit stands behind.
     Number,
 }
 

@@ -90,7 +90,7 @@ impl Watch {
         }
         let old = self.tail.len() - self.fresh;
         let mut candidates = Vec::new();
-        let scan = rules.databases().phrases.scan(&self.tail, scratch, &mut candidates);
+        let scan = rules.database().scan(&self.tail, scratch, &mut candidates);
         let mut new: Vec<u16> = Vec::new();
         match scan {
             Scan::Whole => {

@@ -254,7 +254,11 @@ impl Run {
         if self.bare {
             widen(&mut matches, self.context..length);
         }
+        // What begins behind the cut waits for the next window, with all that leads up to it.
         let usual = boundary_before(&self.held, length - OVERLAP);
+        let later = matches.iter().filter(|found| found.span.start >= usual);
+        let lead = later.map(|found| found.lead).filter(|lead| *lead > self.context).min();
+        let usual = lead.map_or(usual, |lead| lead.min(usual));
         matches.retain(|found| found.span.start < usual);
         let end = matches.last().map_or(0, |last| last.span.end);
         self.note(&matches, base);
@@ -335,7 +339,7 @@ fn boundary_before(text: &str, at: usize) -> usize {
 
 /// What keys and tokens without an upper length are made of.
 const fn is_token(next: char) -> bool {
-    matches!(next, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
+    next.is_ascii_alphanumeric() || matches!(next, '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
 }
 
 /// What the body of a private key can hold, written on lines or as `\n`.

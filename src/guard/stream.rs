@@ -377,6 +377,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_in_a_long_token_is_masked_wherever_the_windows_fall() {
+        let mut matcher = matcher();
+        let values = ["4111-1111-1111-1111", "ghp_Ab3dEf6hIj9lMn2pQr5tUv8xYz1bCd4fGh7j"];
+        let url = "postgres://application:s3cr3t-9xQ@db";
+        for before in 600..1100 {
+            let noise = "x".repeat(before);
+            for value in values {
+                let text = format!("{noise}/{value}/{noise}");
+                let said = streamed(&mut matcher, StreamForm::Text, &[text]);
+                assert!(!said.text.contains(value.get(4..).unwrap()), "{before}");
+                assert_eq!(said.hits.len(), 1);
+            }
+            let text = format!("{noise}/{url}/{noise}");
+            let said = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]);
+            assert!(!said.text.contains("s3cr3t"), "{before}");
+            assert_eq!(said.text, whole(&mut matcher, StreamForm::Text, &text).text);
+        }
+    }
+
+    #[test]
     fn what_is_masked_once_stays_as_it_is() {
         let mut matcher = matcher();
         for value in VALUES.iter() {

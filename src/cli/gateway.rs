@@ -74,7 +74,7 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
         addresses: Arc::clone(&addresses),
         archive: link,
         reread,
-        say: Box::new(|line| print::note(line)),
+        say: Box::new(print::note),
     };
     let reserved = reserve(&plan.config).map_err(|error| begin("listen", &error))?;
     let listen: Vec<SocketAddr> = reserved.iter().map(Listener::local).collect();

@@ -5,10 +5,12 @@
 
 pub mod fault;
 pub mod keys;
+pub mod kinds;
 pub mod load;
 pub mod model;
 pub mod pass;
 pub mod people;
+pub mod recover;
 pub mod redact;
 pub mod reference;
 pub mod schema;

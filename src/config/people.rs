@@ -5,7 +5,8 @@ use crate::base::clock::Wall;
 use crate::base::hit::Action;
 use crate::base::map::Map;
 use crate::config::fault::Mistake;
-use crate::config::keys::{CALLER, Key, Kind, RULE};
+use crate::config::keys::{CALLER, Key, RULE};
+use crate::config::kinds::Kind;
 use crate::config::model::{CallerEntry, Effect, KeyDigest, Limits, Pattern, Rule};
 use crate::config::pass::{Names, Pass, Section, Spot, is_name};
 use crate::config::tree::{Place, Value};
@@ -135,7 +136,9 @@ pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Opt
         || (is_free && !text.is_empty() && !text.contains('*'))
         || is_name(text, Kind::ModelName);
     if !fits {
-        pass.note(spot.place, Mistake::Invalid(key));
+        let is_item = key.kind == Kind::Patterns;
+        let mistake = if is_item { Mistake::InvalidItem(key) } else { Mistake::Invalid(key) };
+        pass.note(spot.place, mistake);
         return None;
     }
     let text = Arc::from(text);
@@ -199,11 +202,12 @@ fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
     }
     let mut metadata = Vec::with_capacity(table.0.len());
     for entry in &table.0 {
-        match &entry.node.value {
-            Value::Text(text) if text.chars().count() <= METADATA_VALUE_MOST => {
-                metadata.push((Arc::from(&*entry.name), Arc::from(&**text)));
-            }
-            _ => pass.note(entry.node.place, Mistake::Invalid(key)),
+        if let Value::Text(text) = &entry.node.value
+            && text.chars().count() <= METADATA_VALUE_MOST
+        {
+            metadata.push((Arc::from(&*entry.name), Arc::from(&**text)));
+        } else {
+            pass.note(entry.node.place, Mistake::InvalidItem(key));
         }
     }
     metadata
@@ -221,16 +225,12 @@ fn keys(
             pass.hidden.push(spot.place);
             continue;
         };
-        match seen.get(&digest) {
-            Some(first) => {
-                let first = *first;
-                pass.note(spot.place, Mistake::Twice("key digest", first));
-            }
-            None => {
-                seen.insert(digest, spot.place);
-                keys.push(KeyDigest(digest));
-            }
+        if let Some(first) = seen.get(&digest) {
+            pass.note(spot.place, Mistake::Twice("key digest", *first));
+            continue;
         }
+        seen.insert(digest, spot.place);
+        keys.push(KeyDigest(digest));
     }
     keys
 }

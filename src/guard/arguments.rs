@@ -102,16 +102,12 @@ impl Lexer {
     /// The escape is none: half a pair stands for something unknown, and the rest for itself.
     fn give_up(&mut self, out: &mut Vec<Unit>) {
         let escape = std::mem::take(&mut self.escape);
-        let rest = match escape.split_at_checked(6) {
-            Some((_, rest)) => {
-                let letter = char::REPLACEMENT_CHARACTER;
-                out.push(Unit { letter, raw: 6, bare: false });
-                rest
-            }
-            None => {
-                out.push(plain('\\', false));
-                escape.get(1..).unwrap_or_default()
-            }
+        let rest = if let Some((_, rest)) = escape.split_at_checked(6) {
+            out.push(Unit { letter: char::REPLACEMENT_CHARACTER, raw: 6, bare: false });
+            rest
+        } else {
+            out.push(plain('\\', false));
+            escape.get(1..).unwrap_or_default()
         };
         for letter in rest.chars() {
             self.take(letter, out);

@@ -61,7 +61,7 @@ pub struct Scratch {
 
 impl fmt::Debug for Database {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Database").field("expressions", &self.rules.len()).finish()
+        write!(out, "Database({} expressions)", self.rules.len())
     }
 }
 
@@ -151,8 +151,8 @@ fn pattern(expression: &Expression) -> Result<Pattern, ExpressionFault> {
     if expression.caseless {
         flags |= PatternFlags::CASELESS;
     }
-    Pattern::with_flags(expression.text.as_str(), flags)
-        .map_err(|_| ExpressionFault { rule: Some(expression.rule) })
+    let fault = ExpressionFault { rule: Some(expression.rule) };
+    Pattern::with_flags(expression.text.as_str(), flags).ok().ok_or(fault)
 }
 
 #[cfg(test)]

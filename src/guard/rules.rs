@@ -119,10 +119,10 @@ impl Rules {
                     anchors.extend(anchor(&entity, index));
                     Kind::Entity(Box::new(compile_entity(entity, &name)?))
                 }
+                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                    return Err(PackFault::PhraseMask((&*name).into()));
+                }
                 PackKind::Phrase(texts) => {
-                    if request == Action::Mask || response == Action::Mask {
-                        return Err(PackFault::PhraseMask((&*name).into()));
-                    }
                     phrases.extend(expressions(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
@@ -130,9 +130,8 @@ impl Rules {
             list.push(Rule { name, request, response, kind });
         }
         let databases = databases(&list, &anchors, &phrases)?;
-        let of = |wanted: fn(&Rule) -> bool| {
-            let all = (0_u16..).zip(&list);
-            all.filter(|(_, rule)| wanted(rule)).map(|(index, _)| index).collect::<Vec<u16>>()
+        let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
+            (0..).zip(&list).filter_map(|(index, rule)| wanted(rule).then_some(index)).collect()
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
@@ -158,6 +157,12 @@ impl Rules {
     /// The rule of that index.
     pub fn get(&self, index: u16) -> Option<&Rule> {
         self.list.get(usize::from(index))
+    }
+
+    /// What stands in the place of that rule's values.
+    pub fn placeholder(&self, index: u16) -> &str {
+        let entity = self.get(index).and_then(Rule::entity);
+        entity.map_or("[MASKED]", |entity| &entity.pack.placeholder)
     }
 
     /// The expressions.

@@ -318,7 +318,7 @@ impl BlockedBy {
 /// Half a number cannot be a string: a mask within a bare word of JSON takes all of it.
 fn widen(matches: &mut Vec<Match>, whole: Range<usize>) {
     if let Some(first) = matches.iter().find(|found| found.action == Action::Mask) {
-        let only = Match { span: whole, rule: first.rule, action: first.action };
+        let only = Match { lead: whole.start, span: whole, rule: first.rule, action: first.action };
         matches.clear();
         matches.push(only);
     }

@@ -6,6 +6,7 @@
 //! a mask never uncovers a value that stood beside it.
 
 use crate::base::hit::{Action, Direction};
+use crate::base::numbers::to_usize;
 use crate::guard::classes;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::pack::Edge;
@@ -62,6 +63,15 @@ pub struct Match {
     pub rule: u16,
     /// What to do.
     pub action: Action,
+    /// Where its expression began to match, which settles overlaps: before the value if that is
+    /// but a part of the match.
+    pub lead: usize,
+}
+
+/// What one rule finds: the value, and where its expression began to match.
+struct Occurrence {
+    span: Range<usize>,
+    lead: usize,
 }
 
 /// A rule blocks.
@@ -81,7 +91,7 @@ impl Search<'_> {
         if nominated.is_empty() {
             return Ok(settled);
         }
-        let mut free = Vec::from([piece.from..piece.text.len()]);
+        let mut free = vec![Range { start: piece.from, end: piece.text.len() }];
         loop {
             let masks = settle(self.collect(piece, &free, &nominated, true));
             // The strictest wins: a block under a mask is still a block.
@@ -127,9 +137,7 @@ impl Search<'_> {
         match self.source {
             Source::Known(all) => {
                 let end = piece.base + piece.text.len();
-                let after = |limit: usize| {
-                    all.partition_point(|one| usize::try_from(one.end).is_ok_and(|e| e <= limit))
-                };
+                let after = |limit| all.partition_point(|one| to_usize(one.end) <= limit);
                 let within = all.get(after(piece.base)..after(end)).unwrap_or_default();
                 nominated.extend(within.iter().map(|candidate| candidate.rule));
             }
@@ -162,7 +170,12 @@ impl Search<'_> {
             }
             for part in free {
                 let found = occurrences(entity, piece, part.clone());
-                all.extend(found.into_iter().map(|span| Match { span, rule: index, action }));
+                all.extend(found.into_iter().map(|Occurrence { span, lead }| Match {
+                    span,
+                    rule: index,
+                    action,
+                    lead,
+                }));
             }
         }
         all
@@ -174,16 +187,18 @@ fn settle(mut all: Vec<Match>) -> Vec<Match> {
     if let Some(block) = all.iter().position(|found| found.action == Action::Block) {
         return vec![all.swap_remove(block)];
     }
-    all.sort_by_key(|found| (found.span.start, usize::MAX - found.span.end, found.rule));
-    let mut end = 0;
-    all.retain(|found| {
-        let clear = found.span.start >= end;
-        if clear {
-            end = found.span.end;
+    all.sort_by_key(|found| (found.lead, usize::MAX - found.span.end, found.rule));
+    let mut settled: Vec<Match> = Vec::new();
+    for found in all {
+        let apart = |other: &Match| {
+            found.span.end <= other.span.start || other.span.end <= found.span.start
+        };
+        if settled.iter().all(apart) {
+            settled.push(found);
         }
-        clear
-    });
-    all
+    }
+    settled.sort_by_key(|found| found.span.start);
+    settled
 }
 
 fn without(free: &[Range<usize>], taken: &[Match]) -> Vec<Range<usize>> {
@@ -201,7 +216,7 @@ fn without(free: &[Range<usize>], taken: &[Match]) -> Vec<Range<usize>> {
 }
 
 /// All places in `part` where the rule hits.
-fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Range<usize>> {
+fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occurrence> {
     let mut found = Vec::new();
     let mut at = part.start;
     let mut failed = 0;
@@ -215,7 +230,8 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Ran
         let next = match span {
             Some(span) if is_clear(entity.pack.edge, piece, &part, &span) => {
                 let next = span.end.max(at + 1);
-                found.push(span);
+                let lead = if entity.explores() { span.start } else { at + whole.start };
+                found.push(Occurrence { span, lead });
                 next
             }
             Some(_) | None if entity.explores() => at + whole.end,
@@ -225,7 +241,7 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Ran
             }
         };
         if failed > ATTEMPTS_MAX {
-            found.push(at..part.end);
+            found.push(Occurrence { span: at..part.end, lead: at });
             break;
         }
         // Expressions may match other than ASCII inside, so the next place is a character's.
@@ -234,23 +250,24 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Ran
     found
 }
 
-/// Where the expression matches, and which part of it is the value.
-fn candidate(entity: &Entity, rest: &str) -> Option<(Range<usize>, Range<usize>)> {
+/// Where an expression matches, and which part of that is the value.
+type Places = (Range<usize>, Range<usize>);
+
+fn candidate(entity: &Entity, rest: &str) -> Option<Places> {
     if entity.refine.captures_len() == 1 {
         return entity.refine.find(rest).map(|found| (found.range(), found.range()));
     }
     let groups = entity.refine.captures(rest)?;
     let whole = groups.get(0)?.range();
-    let value = groups.get(1).map_or(whole.clone(), |group| group.range());
+    let value = groups.get(1).map_or_else(|| whole.clone(), |group| group.range());
     Some((whole, value))
 }
 
 /// Whether what stands beside the value allows it. A mask beside it is no neighbour.
 fn is_clear(edge: Edge, piece: Piece<'_>, part: &Range<usize>, span: &Range<usize>) -> bool {
-    let masked_left = span.start == part.start && part.start != piece.from;
-    let masked_right = span.end == part.end && part.end != piece.text.len();
-    let left = if masked_left { None } else { piece.text.get(..span.start) }.unwrap_or_default();
-    let right = if masked_right { None } else { piece.text.get(span.end..) }.unwrap_or_default();
+    let from = if part.start == piece.from { 0 } else { part.start };
+    let left = piece.text.get(from..span.start).unwrap_or_default();
+    let right = piece.text.get(span.end..part.end).unwrap_or_default();
     let mut before = left.chars().rev();
     let mut after = right.chars();
     let near = [(before.next(), before.next()), (after.next(), after.next())];

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// A check by its name in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A Bitcoin address: Base58Check, or the length and alphabet of Bech32.
+    /// A Bitcoin address: `Base58Check`, or the length and alphabet of Bech32.
     Bitcoin,
     /// A payment card within a run of digits: issuer, length, grouping, Luhn (ISO/IEC 7812).
     Card,
@@ -123,10 +123,10 @@ fn is_grouped_as_card(parts: &[Range<usize>]) -> bool {
     for (length, part) in lengths.iter_mut().zip(parts) {
         *length = part.len();
     }
-    match lengths {
-        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3] => true,
-        _ => false,
-    }
+    matches!(
+        lengths,
+        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3]
+    )
 }
 
 fn is_card(text: &str) -> bool {

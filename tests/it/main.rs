@@ -7,6 +7,7 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod cli;
 mod evidence;
 mod house;
 mod limits;

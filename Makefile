@@ -50,7 +50,6 @@ packages:
 
 client-packages:
 	@python3 -c 'import ensurepip' 2>/dev/null || .ci/packages python3 python3-venv
-	@.ci/packages nodejs:node npm:npm
 
 bench-packages:
 	@.ci/packages nginx-light:nginx wrk util-linux:taskset python3

@@ -66,6 +66,7 @@ suite() { # suite COMMAND…: its output is kept for the count; a failing suite 
 python() { PYTHONPATH=tests/clients PYTHONDONTWRITEBYTECODE=1 "$folder/venv/bin/python" "$@"; }
 
 folder=$(tests/clients/install.sh)
+PATH=$folder/bin:$PATH
 cargo build --quiet --locked --example upstreams
 if [ "${ONLY:-}" != direct ] && [ -z "${RINGWALL_BIN:-}" ]; then
   cargo build --quiet --locked --bin ringwall

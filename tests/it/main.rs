@@ -7,5 +7,9 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod evidence;
 mod house;
+mod limits;
+mod reload;
+mod serve;
 mod support;

@@ -1,7 +1,6 @@
 //! What makes a test of the whole gateway one screen: the built binary on free ports, the demo
 //! upstreams in this process, and a raw HTTP client that times out instead of hanging.
 
-#![expect(dead_code, reason = "each test uses its part")]
 #![expect(unreachable_pub, reason = "`pub(crate)` says no more in a test binary")]
 
 use ringwall::base::clock::{Clock, Mono};

@@ -4,6 +4,8 @@ use crate::support::{Gateway, until, upstreams};
 use std::fs;
 use std::time::Duration;
 
+const ALLOWS: &str = "name = \"suite-models\"\neffect = \"allow\"";
+const DENIES: &str = "name = \"suite-models\"\neffect = \"deny\"";
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
@@ -13,7 +15,8 @@ fn a_new_rule_takes_over_and_a_bad_file_changes_nothing() {
     let before = fs::read_to_string(gateway.config_file()).expect("its configuration");
     assert_eq!(gateway.chat("hi", "").status(), 200);
 
-    let without = before.replace("models = [\"demo-model\"]", "models = [\"another\"]");
+    let without = before.replace(ALLOWS, DENIES);
+    assert_ne!(without, before);
     fs::write(gateway.config_file(), &without).expect("written");
     gateway.signal("HUP");
     assert!(until(SOON, || gateway.chat("hi", "").status() == 403), "{}", gateway.log());
@@ -38,7 +41,7 @@ fn a_live_stream_ends_on_the_rules_it_began_with() {
         let stream =
             scope.spawn(|| gateway.chat("slow [demo chunks=40 gap_ms=25]", ",\"stream\":true"));
         std::thread::sleep(Duration::from_millis(200));
-        let without = before.replace("models = [\"demo-model\"]", "models = [\"another\"]");
+        let without = before.replace(ALLOWS, DENIES);
         fs::write(gateway.config_file(), &without).expect("written");
         gateway.signal("HUP");
         assert!(until(SOON, || gateway.chat("hi", "").status() == 403), "{}", gateway.log());

@@ -1,6 +1,7 @@
 //! Integration tests, by room; one binary, so that they link once.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
@@ -12,4 +13,5 @@ mod house;
 mod limits;
 mod reload;
 mod serve;
+mod stream;
 mod support;

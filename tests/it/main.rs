@@ -8,9 +8,11 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod crash;
 mod evidence;
 mod house;
 mod limits;
+mod observe;
 mod reload;
 mod serve;
 mod stream;

@@ -55,6 +55,8 @@ pub struct Control {
     pub deploy: RefCell<Option<Deploy>>,
     /// Whether a configuration is being compiled.
     pub is_building: Cell<bool>,
+    /// Whether a reload was asked for while another was under way.
+    pub reload_again: Cell<bool>,
     /// How the last reload ended; a start counts as one that succeeded.
     pub last_reload_ok: Cell<bool>,
     /// The archive.

@@ -1,13 +1,15 @@
 //! A new configuration, in two phases: *prepared* on every worker, then *committed* on all, or
 //! aborted on all. The last good one stays until then.
 
+use crate::base::clock::Mono;
 use crate::config::model::Config;
 use crate::coordinator::addresses::look_up;
-use crate::coordinator::control::Control;
+use crate::coordinator::control::{Control, Phase};
 use crate::gateway::mail::{Built, Note, Order};
 use crate::gateway::plan::Plan;
 use crate::wire::dns::AddressBook;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A plan that workers are preparing.
 #[derive(Debug)]
@@ -15,12 +17,17 @@ pub struct Deploy {
     plan: Arc<Plan>,
     addresses: Arc<AddressBook>,
     waiting: Vec<usize>,
+    began: Mono,
 }
+
+/// How long workers have to prepare a plan.
+const PREPARE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Begins a reload: reads and compiles on a thread of its own, which ends with a note.
 pub fn begin(control: &Control) {
     if control.is_building.get() || control.deploy.borrow().is_some() {
-        control.say("reload: one is under way already; this one is left out");
+        control.reload_again.set(true);
+        control.say("reload: one is under way already; the file is read again after it");
         return;
     }
     let reread = Arc::clone(&control.reread);
@@ -86,7 +93,7 @@ pub fn built(control: &Control, built: Result<Built, String>) {
     let waiting: Vec<usize> = (0..control.worker_count()).collect();
     let left_out = control.order_all(|| Order::Prepare(Arc::clone(&plan), Arc::clone(&addresses)));
     let generation = plan.generation;
-    control.deploy.replace(Some(Deploy { plan, addresses, waiting }));
+    control.deploy.replace(Some(Deploy { plan, addresses, waiting, began: control.clock.mono() }));
     if let Some(worker) = left_out.first() {
         abort(control, generation, &format!("worker {worker} has too many orders waiting"));
     }
@@ -115,6 +122,25 @@ pub fn prepared(control: &Control, worker: usize, generation: u64, answer: Resul
     control.addresses.replace(done.addresses);
     control.last_reload_ok.set(left_out.is_empty());
     control.say(&format!("reload: configuration {generation} serves"));
+    again(control);
+}
+
+/// A deploy that some worker never answered for must not hold all later ones up.
+pub fn give_up(control: &Control, now: Mono) {
+    let late = control.deploy.borrow().as_ref().and_then(|deploy| {
+        let is_late = now.since(deploy.began) > PREPARE_PATIENCE;
+        deploy.waiting.first().filter(|_| is_late).map(|worker| (deploy.plan.generation, *worker))
+    });
+    if let Some((generation, worker)) = late {
+        abort(control, generation, &format!("worker {worker} did not prepare in time"));
+    }
+}
+
+/// What was asked for while a deploy was under way: the file may have changed since it was read.
+fn again(control: &Control) {
+    if control.reload_again.take() && control.phase.get() == Phase::Ready {
+        begin(control);
+    }
 }
 
 fn abort(control: &Control, generation: u64, why: &str) {
@@ -126,4 +152,5 @@ fn abort(control: &Control, generation: u64, why: &str) {
 fn fail(control: &Control, why: &str) {
     control.last_reload_ok.set(false);
     control.say(&format!("reload: refused, the last good configuration stays: {why}"));
+    again(control);
 }

@@ -87,6 +87,7 @@ pub async fn run<A: Future<Output = ()> + 'static>(
         addresses: RefCell::new(setup.addresses),
         deploy: RefCell::new(None),
         is_building: Cell::new(false),
+        reload_again: Cell::new(false),
         last_reload_ok: Cell::new(true),
         archive: Arc::clone(&setup.archive.state),
         notes: inbox.notes,
@@ -112,7 +113,8 @@ async fn hear(control: Rc<Control>, link: Link, signalled: Arc<Signalled>, mut b
             act(&control, note);
         }
         forward(&control, &link);
-        if signalled.take_reload() && control.phase.get() == Phase::Ready {
+        // In this order: one that comes before all workers serve is kept until they do.
+        if control.phase.get() == Phase::Ready && signalled.take_reload() {
             deploy::begin(&control);
         }
         match signalled.ends() {
@@ -216,6 +218,7 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
             }
             Phase::Starting => {}
             Phase::Ready => {
+                deploy::give_up(control, now);
                 if now.since(looked_up) >= LOOK_UP_EVERY {
                     looked_up = now;
                     look_up_again(control);

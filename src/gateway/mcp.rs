@@ -151,6 +151,10 @@ impl Dialect for McpDialect {
         mut event: SseEvent,
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
+        if event.is_comment {
+            // What no guard inspects does not pass; the id and the delay, which clients need, do.
+            event.data.clear();
+        }
         // An event without data primes the client's resumption; it says nothing.
         if !event.is_comment && !event.data.is_empty() {
             let data = std::mem::take(&mut event.data).into_bytes();

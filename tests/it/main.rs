@@ -8,9 +8,12 @@
 )]
 
 mod cli;
+mod crash;
 mod evidence;
 mod house;
 mod limits;
+mod observe;
 mod reload;
 mod serve;
+mod stream;
 mod support;

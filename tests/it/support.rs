@@ -335,6 +335,14 @@ impl Client {
         }
     }
 
+    /// Whatever comes next, as it comes; nothing once the other side ended.
+    pub fn hear(&mut self) -> Vec<u8> {
+        if self.inbox.is_empty() {
+            self.read();
+        }
+        std::mem::take(&mut self.inbox)
+    }
+
     fn head(&mut self, method: &str) -> ResponseHead {
         let method = method.parse().expect("a method");
         let mut found = None;

@@ -393,6 +393,10 @@ mod tests {
             let said = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]);
             assert!(!said.text.contains("s3cr3t"), "{before}");
             assert_eq!(said.text, whole(&mut matcher, StreamForm::Text, &text).text);
+            // Where a window begins is no edge of a word.
+            let text = format!("{noise}AKIAQ2W3E4R5T6Y7U2I3/{noise}");
+            let said = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]);
+            assert_eq!(said.text, text, "{before}");
         }
     }
 

@@ -211,6 +211,11 @@ def measure(subjects: list[dict], body: pathlib.Path, options: argparse.Namespac
     return rounds
 
 
+def to_nginx(own: list[dict], base: list[dict] | None, key: str) -> float | None:
+    """The median of each round's ratio: the two stood side by side in time."""
+    return statistics.median(one[key] / other[key] for one, other in zip(own, base)) if base else None
+
+
 def report(rounds: dict[str, list[dict]], options: argparse.Namespace) -> int:
     titles = {"nginx": "nginx, plain", "no-guards": "Ringwall, guards off", "full": "Ringwall, all gates"}
     keys = ["requests_per_second", "cpu_us_per_request", "core_busy", "p50_us", "p99_us", "memory_mib"]
@@ -218,14 +223,14 @@ def report(rounds: dict[str, list[dict]], options: argparse.Namespace) -> int:
         name: {key: statistics.median(result[key] for result in results) for key in keys}
         for name, results in rounds.items()
     }
-    base = medians.get("nginx")
+    base = rounds.get("nginx")
     failed = sum(result["refused"] + result["broken"] for results in rounds.values() for result in results)
     print(f"\n{PROMPT_BYTES} byte prompts, {options.connections} connections, one core; medians of {options.rounds} rounds\n")
     print(f"{'':<22}{'requests/s':>12}{'x nginx':>9}{'CPU us/req':>12}{'x nginx':>9}{'p99 ms':>9}{'MiB':>7}")
     for name, median in medians.items():
         cpu, rate = median["cpu_us_per_request"], median["requests_per_second"]
-        median["cpu_ratio"] = cpu / base["cpu_us_per_request"] if base else None
-        median["rate_ratio"] = rate / base["requests_per_second"] if base else None
+        median["cpu_ratio"] = to_nginx(rounds[name], base, "cpu_us_per_request")
+        median["rate_ratio"] = to_nginx(rounds[name], base, "requests_per_second")
         ratio = lambda value: f"{value:9.2f}" if value is not None else f"{'-':>9}"  # noqa: E731
         print(
             f"{titles.get(name, name):<22}{rate:12.0f}{ratio(median['rate_ratio'])}{cpu:12.1f}"

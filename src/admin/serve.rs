@@ -1,4 +1,5 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and the names that users of `LiteLLM` know.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and the names that users of `LiteLLM`
+//! know.
 
 use crate::admin::metrics;
 use crate::base::numbers::to_u64;

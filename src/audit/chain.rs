@@ -156,3 +156,49 @@ impl std::fmt::Display for NoRecord {
 }
 
 impl std::error::Error for NoRecord {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chain, RECORD_BYTES_MAX, batch_end, link, stored};
+
+    #[test]
+    fn lines_read_back_as_they_were_written() {
+        let mut chain = Chain::default();
+        let mut lines = Vec::new();
+        chain.append(br#"{"v":1,"id":"a"}"#, &mut lines).unwrap();
+        chain.append(br#"{"v":1,"id":"b"}"#, &mut lines).unwrap();
+        chain.end_batch(2, &mut lines);
+        let text = String::from_utf8(lines).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let one = stored(lines[0].as_bytes()).unwrap();
+        assert_eq!((one.seq, one.rest), (1, &br#""v":1,"id":"a"}"#[..]));
+        let two = stored(lines[1].as_bytes()).unwrap();
+        assert_eq!(two.hash, link(&one.hash, 2, two.rest));
+        assert_eq!(batch_end(lines[2].as_bytes()), Some((2, chain)));
+        assert!(lines.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+        let padded = lines[2].replace("\"records\":2", "\"records\":02");
+        assert_eq!(batch_end(padded.as_bytes()), None);
+    }
+
+    #[test]
+    fn the_hash_of_the_first_record_is_what_the_format_says() {
+        let mut chain = Chain::default();
+        chain.append(br#"{"v":1}"#, &mut Vec::new()).unwrap();
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(b"ringwall audit log, version one.");
+        bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+        bytes.extend_from_slice(br#"{"v":1}"#);
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        assert_eq!(chain.hash, digest.as_ref());
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_and_moves_nothing() {
+        let long = format!("{{\"v\":\"{}\"}}", "x".repeat(RECORD_BYTES_MAX));
+        for bad in ["", "{}", "[1]", "{\"v\":1", "{\"v\":\n1}", "{\"v\":1}\n", &long] {
+            let (mut chain, mut out) = (Chain::default(), Vec::new());
+            chain.append(bad.as_bytes(), &mut out).unwrap_err();
+            assert_eq!((chain, out.len()), (Chain::default(), 0));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,34 @@ pub fn content(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// The last bytes of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileEnd {
+    /// Where in the file they begin.
+    pub start: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The end of a file, at most so many bytes of it; empty if it is not there.
+pub fn end(path: &Path, most: u64) -> io::Result<FileEnd> {
+    let Some(mut file) = reader(path)? else { return Ok(FileEnd::default()) };
+    let start = file.get_ref().metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(FileEnd { start, bytes })
+}
+
+/// A file from its beginning; none if it is not there.
+pub fn reader(path: &Path) -> io::Result<Option<BufReader<File>>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(file) => Ok(Some(BufReader::new(file))),
+    }
+}
+
 /// Writes a new file, durable when this returns. Fails if there is one of that name.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options().write(true).create_new(true).open(path)?;
@@ -107,6 +135,12 @@ impl Growing {
             own.file.sync_all()?;
         }
         Ok(own)
+    }
+
+    /// Goes on with another file; what is to fail in a test fails there too.
+    pub fn replace(&mut self, next: Self) {
+        self.file = next.file;
+        self.good = next.good;
     }
 
     /// Appends and makes durable. After an error the file may hold a part, until [`Self::cut`].

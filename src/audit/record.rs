@@ -2,8 +2,10 @@
 //! Never a header, a body or a matched value. What a caller chose (a model's, tool's or method's
 //! name) is cut and its control characters are replaced, so that no log reader is misled.
 
+use crate::base::ask::Ask;
 use crate::base::caller::Caller;
 use crate::base::hit::Hit;
+use crate::base::numbers::to_u64;
 use crate::base::text::Channel;
 use crate::base::usage::Usage;
 use serde::{Serialize, Serializer};
@@ -117,6 +119,8 @@ pub enum Asked {
         stream: bool,
         /// Names of the tools it may call, at most [`TOOLS_MAX`].
         tools: Vec<CallerText>,
+        /// How many more there were.
+        tools_dropped: u64,
         /// The caller's ceiling.
         max_tokens: Option<u64>,
     },
@@ -134,6 +138,28 @@ pub enum Asked {
         /// The method and path.
         path: CallerText,
     },
+}
+
+impl Asked {
+    /// What the record says of an understood request; nothing beyond its kind for the list of
+    /// models.
+    pub fn of(ask: &Ask) -> Option<Self> {
+        match ask {
+            Ask::Chat(chat) => Some(Self::Chat {
+                model: CallerText::new(&chat.model),
+                stream: chat.stream,
+                tools: chat.tools.iter().take(TOOLS_MAX).map(|it| CallerText::new(it)).collect(),
+                tools_dropped: to_u64(chat.tools.len().saturating_sub(TOOLS_MAX)),
+                max_tokens: chat.max_tokens,
+            }),
+            Ask::Mcp(mcp) => Some(Self::Mcp {
+                server: CallerText::new(&mcp.server),
+                method: CallerText::new(&mcp.method),
+                tool: mcp.tool.as_deref().map(CallerText::new),
+            }),
+            Ask::Models => None,
+        }
+    }
 }
 
 /// A text that a caller chose: cut to [`CALLER_TEXT_MAX`] characters, without controls.
@@ -391,4 +417,93 @@ fn shared<S: Serializer>(text: &Arc<str>, out: S) -> Result<S::Ok, S::Error> {
 #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
 fn shared_option<S: Serializer>(text: &Option<Arc<str>>, out: S) -> Result<S::Ok, S::Error> {
     text.as_deref().serialize(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Asked, CALLER_TEXT_MAX, CallerText, Decision, Gate, HITS_MAX, Kind, Outcome, Record,
+        TOOLS_MAX, Who,
+    };
+    use crate::base::ask::{Ask, ChatAsk};
+    use crate::base::hit::{Action, Direction, Hit};
+    use crate::base::text::{Channel, Place};
+    use std::sync::Arc;
+
+    fn record() -> Record {
+        Record::new("req_1".to_owned(), "2026-11-25T09:53:00.000Z".to_owned(), Kind::Chat)
+    }
+
+    fn hit(rule: &str, index: u16) -> Hit {
+        let place = Place { path: "messages[#].content", indexes: [index, 0] };
+        let (action, direction) = (Action::Mask, Direction::Request);
+        Hit { rule: Arc::from(rule), action, channel: Channel::User, place, direction }
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_fixed_names() {
+        let mut record = record();
+        let name = Arc::from("alice");
+        record.caller = Some(Who { name, user: None, app: Some(Arc::from("cli")), team: None });
+        record.ask = Some(Asked::Mcp {
+            server: CallerText::new("files"),
+            method: CallerText::new("tools/call"),
+            tool: Some(CallerText::new("read")),
+        });
+        record.gates =
+            vec![Gate { gate: "caller", decision: Decision::Pass, rule: None, micros: 3 }];
+        record.outcome = Outcome::Answered;
+        record.status = Some(200);
+        let expected = concat!(
+            r#"{"v":1,"id":"req_1","time":"2026-11-25T09:53:00.000Z","kind":"chat","#,
+            r#""caller":{"name":"alice","user":null,"app":"cli","team":null},"#,
+            r#""ask":{"server":"files","method":"tools/call","tool":"read"},"#,
+            r#""gates":[{"gate":"caller","decision":"pass","rule":null,"micros":3}],"#,
+            r#""refusal":null,"outcome":"answered","status":200,"usage":null,"hits":[],"#,
+            r#""hits_dropped":0,"coverage":[],"upstream":null,"bytes":{"in":0,"out":0},"#,
+            r#""micros":0,"trace_id":null}"#
+        );
+        assert_eq!(String::from_utf8(record.line()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_caller_wrote_can_neither_break_a_line_nor_hide_one() {
+        let cleaned = CallerText::new("gpt\n{\"v\":1}\u{1b}[2K\u{202e}x\u{2028}\u{7f}é");
+        let expected = "gpt\\u{a}{\"v\":1}\\u{1b}[2K\\u{202e}x\\u{2028}\\u{7f}é";
+        assert_eq!(cleaned.as_str(), expected);
+        let long = CallerText::new(&"é".repeat(CALLER_TEXT_MAX + 1));
+        assert_eq!(long.as_str().chars().count(), CALLER_TEXT_MAX + 1);
+        assert!(long.as_str().ends_with('…'));
+        let mut record = record();
+        record.ask = Some(Asked::Path { path: cleaned });
+        assert!(record.line().iter().all(|byte| *byte >= b' ' && *byte != 0x7f));
+    }
+
+    #[test]
+    fn a_request_with_many_tools_stays_a_short_record() {
+        let tools = (0..TOOLS_MAX + 3).map(|tool| tool.to_string()).collect();
+        let chat = ChatAsk { model: "m\n".to_owned(), tools, ..ChatAsk::default() };
+        let Some(Asked::Chat { model, tools, tools_dropped, .. }) = Asked::of(&Ask::Chat(chat))
+        else {
+            panic!("a chat is recorded as one");
+        };
+        assert_eq!(model.as_str(), "m\\u{a}");
+        assert_eq!((tools.len(), tools_dropped), (TOOLS_MAX, 3));
+        assert!(Asked::of(&Ask::Models).is_none());
+    }
+
+    #[test]
+    fn findings_are_counted_over_indexes_and_bounded() {
+        let mut record = record();
+        record.add_hits(&[hit("pii.card", 0), hit("pii.card", 7), hit("pii.email", 0)]);
+        let counts: Vec<u64> = record.hits.iter().map(|hit| hit.count).collect();
+        assert_eq!(counts, [2, 1]);
+        let many: Vec<Hit> = (0..HITS_MAX).map(|rule| hit(&rule.to_string(), 0)).collect();
+        record.add_hits(&many);
+        assert_eq!((record.hits.len(), record.hits_dropped), (HITS_MAX, 2));
+        record.add_coverage("request", &[(Channel::User, 5), (Channel::System, 2)]);
+        record.add_coverage("request", &[(Channel::User, 5)]);
+        let seen: Vec<_> = record.coverage.iter().map(|it| (it.channel, it.bytes)).collect();
+        assert_eq!(seen, [("user", 10), ("system", 2)]);
+    }
 }

@@ -2,7 +2,7 @@
 //! Finding is apart from cutting, so that a log which cannot be explained is left as it is.
 
 use crate::audit::chain::{self, Chain};
-use crate::audit::folder;
+use crate::audit::folder::{self, FileEnd};
 use crate::audit::sign::PublicKey;
 use std::io;
 use std::path::Path;
@@ -118,9 +118,10 @@ fn rechain(mut chain: Chain, batch: &[u8]) -> Option<Chain> {
     (chain.batch_line(records).as_bytes() == last).then_some(chain)
 }
 
-/// Finds the end of the checkpoint file and holds the log against it. A crash leaves the log at
-/// most one batch ahead of its checkpoints and never behind.
-pub fn signed(bytes: &[u8], key: &PublicKey, chain: &Chain) -> Result<Signed, Disagrees> {
+/// Finds the end of the checkpoint file, given its last bytes, and holds the log against it. A
+/// crash leaves the log at most one batch ahead of its checkpoints and never behind.
+pub fn signed(points: &FileEnd, key: &PublicKey, chain: &Chain) -> Result<Signed, Disagrees> {
+    let bytes = &*points.bytes;
     let good = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
     let whole = bytes.get(..good.saturating_sub(1)).unwrap_or_default();
     let start = memchr::memrchr(b'\n', whole).map_or(0, |at| at + 1);
@@ -139,7 +140,8 @@ pub fn signed(bytes: &[u8], key: &PublicKey, chain: &Chain) -> Result<Signed, Di
     if batch > chain.batch || batch + 1 < chain.batch {
         return Err(disagrees(batch));
     }
-    Ok(Signed { batch, good: length(good), torn_bytes: length(bytes.len() - good) })
+    let torn_bytes = length(bytes.len() - good);
+    Ok(Signed { batch, good: points.start + length(good), torn_bytes })
 }
 
 fn length(bytes: usize) -> u64 {

@@ -12,6 +12,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// Put before what is signed, so that a signature means a checkpoint and nothing else.
 pub const DOMAIN: &[u8] = b"ringwall audit checkpoint v1\n";
+/// Bytes of a checkpoint's line, at most.
+pub const LINE_BYTES_MAX: u64 = 1024;
 /// The beginning of an Ed25519 private key in PKCS#8 (RFC 8410 §7); the seed follows.
 const PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -114,4 +116,37 @@ impl Checkpoint {
 
 fn signed(body: &str) -> Vec<u8> {
     [DOMAIN, body.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checkpoint, PublicKey, Signer, new_key};
+    use crate::audit::chain::Chain;
+    use crate::base::clock::Wall;
+
+    #[test]
+    fn a_checkpoint_opens_with_its_key_and_with_no_byte_changed() {
+        let signer = Signer::read(&new_key(&[7; 32])).unwrap();
+        let key = PublicKey::read(signer.public().line().as_bytes()).unwrap();
+        let chain = Chain { seq: 12, batch: 3, ..Chain::default() };
+        let line = signer.checkpoint(&chain, Wall(1));
+        let line = line.trim_end().as_bytes();
+        assert!(key.open(line).unwrap().agrees(&chain));
+        for at in 0..line.len() {
+            let mut changed = line.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(key.open(&changed), None, "byte {at}");
+        }
+        let other = Signer::read(&new_key(&[8; 32])).unwrap().public();
+        assert_eq!(other.open(line), None);
+        let moved = Checkpoint { batch: 4, seq: 12, hash: chain.hash };
+        assert!(!moved.agrees(&chain));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        assert!(Signer::read(b"").is_none());
+        assert!(Signer::read(&new_key(&[7; 32])[1..]).is_none());
+        assert!(PublicKey::read(b"00ff\n").is_none());
+    }
 }

@@ -6,10 +6,11 @@
 
 use crate::audit::chain::{self, Chain};
 use crate::audit::folder;
-use crate::audit::sign::{Checkpoint, PublicKey};
+use crate::audit::sign::{self, Checkpoint, PublicKey};
 use crate::base::numbers::to_u64;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// A log in order.
@@ -91,8 +92,9 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyFault> {
 pub fn verify_by(folder: &Path, key: &PublicKey) -> Result<Verified, VerifyFault> {
     let numbers = folder::segments(folder)
         .map_err(|error| fault("", 0, 0, FaultKind::Unreadable(error.kind())))?;
-    let bytes = read(folder, folder::CHECKPOINTS)?;
-    let mut walk = Walk::new(Points { bytes: &bytes, key, line: 0, next: 1 });
+    let source = folder::reader(&folder.join(folder::CHECKPOINTS))
+        .map_err(|error| fault(folder::CHECKPOINTS, 0, 0, FaultKind::Unreadable(error.kind())))?;
+    let mut walk = Walk::new(Points { source, key, line: 0, next: 1 });
     let mut stop = None;
     for number in &numbers {
         let name = folder::segment_name(*number);
@@ -253,8 +255,7 @@ impl<'a> Walk<'a> {
 
 /// The way through the checkpoints, beside that through the log.
 struct Points<'a> {
-    /// What was not read yet.
-    bytes: &'a [u8],
+    source: Option<BufReader<File>>,
     key: &'a PublicKey,
     line: u64,
     /// The batch of which the next must be.
@@ -264,21 +265,24 @@ struct Points<'a> {
 impl Points<'_> {
     /// The next checkpoint. A line without an end is one that a crash tore.
     fn next(&mut self) -> Result<Option<Checkpoint>, VerifyFault> {
-        let Some(newline) = memchr::memchr(b'\n', self.bytes) else {
-            return self.torn().map(|()| None);
+        let Some(source) = &mut self.source else { return Ok(None) };
+        let mut line = Vec::new();
+        let read = source.take(sign::LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        let wrong = |kind, seq| fault(folder::CHECKPOINTS, self.line + 1, seq, kind);
+        read.map_err(|error| wrong(FaultKind::Unreadable(error.kind()), 0))?;
+        let Some(line) = line.strip_suffix(b"\n") else {
+            return if is_torn(&line) { Ok(None) } else { Err(wrong(FaultKind::BadSignature, 0)) };
         };
-        self.line += 1;
-        let line = self.bytes.get(..newline).unwrap_or_default();
-        self.bytes = self.bytes.get(newline + 1..).unwrap_or_default();
-        let expected = self.next;
-        self.next += 1;
-        let wrong = |kind, seq| fault(folder::CHECKPOINTS, self.line, seq, kind);
         let point = self.key.open(line).ok_or_else(|| wrong(FaultKind::BadSignature, 0))?;
-        match point.batch {
-            batch if batch == expected => Ok(Some(point)),
-            batch if batch < expected => Err(wrong(FaultKind::Inserted, point.seq)),
-            _ => Err(wrong(FaultKind::Dropped, point.seq)),
+        if point.batch < self.next {
+            return Err(wrong(FaultKind::Inserted, point.seq));
         }
+        if point.batch > self.next {
+            return Err(wrong(FaultKind::Dropped, point.seq));
+        }
+        self.line += 1;
+        self.next += 1;
+        Ok(Some(point))
     }
 
     /// Holds the end of a batch against its checkpoint. Only the last batch may be without one.
@@ -291,20 +295,15 @@ impl Points<'_> {
         }
     }
 
-    /// What a crash tore is the beginning of a line; nothing stands behind a line's end.
-    fn torn(&self) -> Result<(), VerifyFault> {
-        let end = self.bytes.windows(2).position(|pair| pair == b"\"}").map(|at| at + 2);
-        match end {
-            Some(end) if end < self.bytes.len() => {
-                Err(fault(folder::CHECKPOINTS, self.line + 1, 0, FaultKind::BadSignature))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn has_more(&mut self) -> Result<bool, VerifyFault> {
         Ok(self.next()?.is_some())
     }
+}
+
+/// Whether an unfinished line can be what a crash tore: a line's beginning, nothing behind its end.
+fn is_torn(line: &[u8]) -> bool {
+    let end = memchr::memmem::find(line, b"\"}").map(|at| at + 2);
+    to_u64(line.len()) < sign::LINE_BYTES_MAX && end.is_none_or(|end| end == line.len())
 }
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -344,3 +343,140 @@ impl fmt::Display for VerifyFault {
 }
 
 impl std::error::Error for VerifyFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::{FaultKind, Tail, verify, verify_by};
+    use crate::audit::file::Archive;
+    use crate::audit::folder;
+    use crate::audit::sign::{Signer, new_key};
+    use crate::base::clock::Clock;
+    use crate::config::model::Audit;
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    /// Four batches of two records in two segments.
+    fn sample(flavour: &str) -> TempDir {
+        // In memory, if the machine has it: syncing costs nothing there.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let window = Duration::from_millis(20);
+        let config = Audit { folder: folder.path().to_owned(), window, file_bytes: 500 };
+        let mut archive = Archive::open(&config, Clock::simulated()).unwrap();
+        for batch in 0..4 {
+            let record = |name| format!("{{\"v\":1,\"{name}\":\"{flavour}{batch}\"}}").into_bytes();
+            archive.append(&[record("a"), record("b")]).unwrap();
+        }
+        assert_eq!(folder::segments(folder.path()).unwrap(), [1, 2]);
+        folder
+    }
+
+    fn lines(path: &Path) -> Vec<String> {
+        fs::read_to_string(path).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// Changes the lines of a file of a fresh log; what `verify` says then.
+    fn after(name: &str, change: impl FnOnce(&mut Vec<String>)) -> (FaultKind, String, u64, u64) {
+        let folder = sample("x");
+        let path = folder.path().join(name);
+        let mut lines = lines(&path);
+        change(&mut lines);
+        let text: String = lines.into_iter().map(|line| line + "\n").collect();
+        fs::write(&path, text).unwrap();
+        let fault = verify(folder.path()).unwrap_err();
+        (fault.kind, fault.file, fault.line, fault.seq)
+    }
+
+    #[test]
+    fn every_flipped_byte_of_the_log_and_of_its_checkpoints_is_found() {
+        let folder = sample("x");
+        assert_eq!(verify(folder.path()).unwrap().records, 8);
+        for name in [&folder::segment_name(1), &folder::segment_name(2), folder::CHECKPOINTS] {
+            let path = folder.path().join(name);
+            let bytes = folder::content(&path).unwrap();
+            for (at, bit) in (0..bytes.len()).flat_map(|at| [(at, 0x01), (at, 0x20)]) {
+                let mut changed = bytes.clone();
+                changed[at] ^= bit;
+                fs::write(&path, changed).unwrap();
+                let fault = verify(folder.path());
+                assert!(fault.is_err(), "byte {at} of {name}, bit {bit}: {fault:?}");
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+        assert_eq!(verify(folder.path()).unwrap().tail, Tail::Complete);
+    }
+
+    #[test]
+    fn each_kind_of_change_is_named_with_its_place() {
+        let (one, two) = (folder::segment_name(1), folder::segment_name(2));
+        let points = folder::CHECKPOINTS;
+        let line = |kind, file: &str, line, seq| (kind, file.to_owned(), line, seq);
+        let changed = |text: &mut String| *text = text.replace("x0", "y0");
+        assert_eq!(after(&one, |it| changed(&mut it[1])), line(FaultKind::Flipped, &one, 2, 2));
+        let dropped = after(&one, |it| drop(it.remove(1)));
+        assert_eq!(dropped, line(FaultKind::Dropped, &one, 2, 2));
+        let first = after(&one, |it| drop(it.remove(0)));
+        assert_eq!(first, line(FaultKind::Dropped, &one, 1, 1));
+        let swapped = after(&one, |it| it.swap(0, 1));
+        assert_eq!(swapped, line(FaultKind::Reordered, &one, 1, 1));
+        let doubled = after(&one, |it| it.insert(1, it[0].clone()));
+        assert_eq!(doubled, line(FaultKind::Inserted, &one, 2, 2));
+        let unended = after(&one, |it| drop(it.remove(2)));
+        assert_eq!(unended.0, FaultKind::Dropped, "{unended:?}");
+        let batch = after(&two, |it| drop(it.drain(0..3)));
+        assert_eq!(batch, line(FaultKind::Dropped, &two, 1, 5));
+        let cut = after(&two, |it| it.truncate(it.len() - 3));
+        assert_eq!(cut.0, FaultKind::Truncated, "{cut:?}");
+        let half = after(&two, |it| it.truncate(it.len() - 1));
+        assert_eq!(half.0, FaultKind::Truncated, "{half:?}");
+        let unsigned = after(points, |it| it.truncate(2));
+        assert_eq!(unsigned, line(FaultKind::Truncated, points, 3, 8));
+        let missing = after(points, |it| drop(it.remove(1)));
+        assert_eq!(missing.0, FaultKind::Dropped, "{missing:?}");
+        let forged = after(points, |it| it[3] = it[3].replace("\"seq\":8", "\"seq\":9"));
+        assert_eq!(forged, line(FaultKind::BadSignature, points, 4, 0));
+    }
+
+    #[test]
+    fn a_lost_segment_a_splice_and_a_log_written_anew_are_found() {
+        let folder = sample("x");
+        let second = folder.path().join(folder::segment_name(2));
+        let kept = folder::content(&second).unwrap();
+        fs::remove_file(&second).unwrap();
+        assert_eq!(verify(folder.path()).unwrap_err().kind, FaultKind::Truncated);
+        fs::write(&second, b"").unwrap();
+        assert_eq!(verify(folder.path()).unwrap_err().kind, FaultKind::Truncated);
+        let other = sample("z");
+        fs::copy(other.path().join(folder::segment_name(2)), &second).unwrap();
+        assert_eq!(verify(folder.path()).unwrap_err().kind, FaultKind::Flipped);
+        fs::write(&second, kept).unwrap();
+        verify(folder.path()).unwrap();
+        // A whole consistent log of other content under the same signatures.
+        for number in [1, 2] {
+            let name = folder::segment_name(number);
+            fs::copy(other.path().join(&name), folder.path().join(&name)).unwrap();
+        }
+        assert_eq!(verify(folder.path()).unwrap_err().kind, FaultKind::Forked);
+    }
+
+    #[test]
+    fn only_the_right_key_verifies() {
+        let folder = sample("x");
+        let other = Signer::read(&new_key(&[9; 32])).unwrap().public();
+        assert_eq!(verify_by(folder.path(), &other).unwrap_err().kind, FaultKind::BadSignature);
+        fs::remove_file(folder.path().join(folder::PUBLIC_KEY)).unwrap();
+        assert_eq!(verify(folder.path()).unwrap_err().kind, FaultKind::NoKey);
+    }
+
+    #[test]
+    fn an_empty_log_is_in_order_and_a_missing_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let window = Duration::from_millis(20);
+        let config = Audit { folder: folder.path().to_owned(), window, file_bytes: 1 };
+        drop(Archive::open(&config, Clock::simulated()).unwrap());
+        assert_eq!(verify(folder.path()).unwrap().batches, 0);
+        let nowhere = folder.path().join("nowhere");
+        assert_eq!(verify(&nowhere).unwrap_err().kind, FaultKind::NoKey);
+    }
+}

@@ -29,14 +29,16 @@ pub fn draw(faults: &Faults, has_colour: bool) -> String {
     let renderer = if has_colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for fault in &faults.list {
-        out.push_str(&renderer.render(&groups(faults, fault)));
-        out.push_str("\n\n");
+        for line in renderer.render(&groups(faults, fault)).lines() {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out.push('\n');
     }
     let name = faults.sources.first().map_or("", |source| &*source.name);
     let count = faults.list.len();
     let word = if count == 1 { "mistake" } else { "mistakes" };
-    out.push_str(&format!("{name}: {count} {word}\n"));
-    out
+    out + &format!("{name}: {count} {word}\n")
 }
 
 /// What `ringwall check` exits with when it can say nothing of the content.

@@ -63,22 +63,29 @@ fn upstream(config: &Config, target: Option<usize>) -> io::Result<SocketAddr> {
 fn tour(gateway: SocketAddr) -> String {
     format!(
         r#"
-Ringwall demo: http://{gateway}, in front of a model and an MCP server of our own. No key, no network.
+Ringwall demo: http://{gateway}, before a model and an MCP server of our own. No key, no network.
 
 1. A chat with a card number in it. The model repeats what reached it: `[CARD]`, not the number.
 
-   curl -s http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{
-     "model": "demo-model", "messages": [{{"role": "user", "content": "Charge 4111 1111 1111 1111 please"}}]}}'
+   curl -s http://{gateway}/v1/chat/completions -H 'content-type: application/json' \
+     -d '{{"model": "demo-model", "messages": [{{"role": "user",
+          "content": "Charge 4111 1111 1111 1111 please"}}]}}'
 
-2. A stream in which the model tells a card number, a few characters at a time. It arrives masked.
+2. A stream in which the model tells a card number, a few characters at a time: it comes masked.
 
-   curl -sN http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{
-     "model": "demo-model", "stream": true, "messages": [{{"role": "user", "content": "leak"}}]}}'
+   curl -sN http://{gateway}/v1/chat/completions -H 'content-type: application/json' \
+     -d '{{"model": "demo-model", "stream": true, "messages": [{{"role": "user",
+          "content": "leak"}}]}}'
 
-3. An MCP tool call. The customer's record comes back without card number and e-mail address.
+3. An MCP tool call: the customer's record comes back without card number and e-mail address.
 
-   curl -s http://{gateway}/mcp/demo -H 'content-type: application/json'      -H 'accept: application/json, text/event-stream' -d '{{"jsonrpc": "2.0", "id": 1,
-     "method": "tools/call", "params": {{"name": "lookup_customer", "arguments": {{"id": "c-1"}}}}}}'
+   mcp() {{ curl -s http://{gateway}/mcp/demo -H 'content-type: application/json' \
+     -H 'accept: application/json, text/event-stream' "$@"; }}
+   session=$(mcp -o /dev/null -w '%header{{mcp-session-id}}' -d '{{"jsonrpc": "2.0", "id": 0,
+     "method": "initialize", "params": {{"protocolVersion": "2025-11-25", "capabilities": {{}},
+     "clientInfo": {{"name": "curl", "version": "1"}}}}}}')
+   mcp -H "mcp-session-id: $session" -d '{{"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+     "params": {{"name": "lookup_customer", "arguments": {{"name": "Ada"}}}}}}'
 
 A real provider: copy config/example.toml, set OPENAI_API_KEY, run `ringwall serve --config FILE`,
 and give your client the base URL http://{gateway}/v1. Every exchange leaves a record in ./audit.

@@ -2,7 +2,8 @@
 //!
 //! No mistake carries a value that may be secret; sources are kept with such values taken out.
 
-use crate::config::keys::{Key, Kind};
+use crate::config::keys::{Key, Table};
+use crate::config::kinds::Kind;
 use crate::config::tree::Place;
 use crate::config::units::{SIZE_UNITS, SPAN_UNITS};
 use std::fmt;
@@ -72,8 +73,8 @@ pub enum Mistake {
     UnknownKey {
         /// What it says.
         name: String,
-        /// The header of the table it is in.
-        table: String,
+        /// The table it is in.
+        table: &'static Table,
         /// What the table takes.
         known: Vec<&'static str>,
         /// The header of a table that has such a key.
@@ -89,6 +90,8 @@ pub enum Mistake {
     WrongType(&'static Key, &'static str),
     /// A value of the right type that says nothing the key takes.
     Invalid(&'static Key),
+    /// A value of a list or table that says nothing the key takes.
+    InvalidItem(&'static Key),
     /// A quantity without a unit; holds how it may have been meant.
     NoUnit(&'static Key, String),
     /// A unit that is none; holds how it may have been meant.
@@ -142,13 +145,15 @@ pub enum Mistake {
     ToolsWithoutServers,
     /// A guard action that says nothing.
     ActionWithoutEffect,
+    /// A guard action that would mask a phrase; holds the rule that finds it.
+    MaskedPhrase(String),
 }
 
 impl Mistake {
     /// What is wrong, in a sentence without its end.
     pub fn what(&self) -> String {
         match self {
-            Self::Unreadable(kind) => format!("the file cannot be read: {kind}"),
+            Self::Unreadable(kind) => unread("the file", *kind),
             Self::TooLarge(_) => "the file is too large for a configuration".to_owned(),
             Self::NotText => "the file is not UTF-8 text".to_owned(),
             Self::Syntax(words) => format!("this is not TOML: {words}"),
@@ -156,7 +161,12 @@ impl Mistake {
             Self::SetShape => "`--set` takes a path and a value".to_owned(),
             Self::SetThrough(path) => format!("`{path}` holds no keys"),
             Self::SetNowhere { name, .. } => format!("there is no entry `{name}`"),
-            Self::UnknownKey { name, table, .. } => format!("unknown key `{name}` in {table}"),
+            Self::UnknownKey { name, table: Table { path: "", .. }, .. } => {
+                format!("unknown key `{name}` at the top of the file")
+            }
+            Self::UnknownKey { name, table, .. } => {
+                format!("unknown key `{name}` in `{}`", table.header())
+            }
             Self::NotTable(name) => format!("`{name}` is a table"),
             Self::NotTables(name) => format!("`{name}` is a list of tables"),
             Self::Missing(key) => format!("the key `{}` is missing", key.name),
@@ -164,6 +174,7 @@ impl Mistake {
                 format!("`{}` takes {}, not {found}", key.name, key.kind.noun())
             }
             Self::Invalid(key) => format!("this is not {}", key.kind.noun()),
+            Self::InvalidItem(key) => format!("this is not {}", key.kind.item()),
             Self::NoUnit(key, _) => format!("`{}` has no unit", key.name),
             Self::UnknownUnit(key, _) => format!("`{}` has an unknown unit", key.name),
             Self::OutOfRange(key) => format!("`{}` is out of range", key.name),
@@ -174,12 +185,12 @@ impl Mistake {
             Self::LiteralSecret(key) => format!("`{}` holds the secret itself", key.name),
             Self::LiteralKey => "this is not the digest of an API key".to_owned(),
             Self::SecretUnset(name) => format!("the environment variable `{name}` is not set"),
-            Self::SecretUnreadable(kind) => format!("the secret's file cannot be read: {kind}"),
+            Self::SecretUnreadable(kind) => unread("the secret's file", *kind),
             Self::SecretUnusable => "the secret is empty or cannot be sent in a header".to_owned(),
             Self::UrlCredentials => "the URL holds credentials".to_owned(),
             Self::AuthorityWithoutTls => "`ca` without TLS checks nothing".to_owned(),
             Self::HalfTls(key) => format!("TLS needs `{}` as well", key.name),
-            Self::PemUnreadable(kind) => format!("the file cannot be read: {kind}"),
+            Self::PemUnreadable(kind) => unread("the file", *kind),
             Self::NotPem(key) => format!("the file is not {}", key.kind.noun()),
             Self::Unprovable => "no key proves this caller".to_owned(),
             Self::AnonymousWithKeys => "an anonymous caller has keys".to_owned(),
@@ -187,6 +198,9 @@ impl Mistake {
             Self::RuleAboutNothing => "the rule is about nothing".to_owned(),
             Self::ToolsWithoutServers => "`tools` without `servers` are no server's".to_owned(),
             Self::ActionWithoutEffect => "the guard action says nothing".to_owned(),
+            Self::MaskedPhrase(rule) => {
+                format!("`{rule}` finds phrases, which cannot be masked")
+            }
         }
     }
 
@@ -200,6 +214,7 @@ impl Mistake {
             Self::Missing(key)
             | Self::WrongType(key, _)
             | Self::Invalid(key)
+            | Self::InvalidItem(key)
             | Self::NoUnit(key, _)
             | Self::UnknownUnit(key, _)
             | Self::OutOfRange(key)
@@ -228,7 +243,8 @@ impl Mistake {
             | Self::AnonymousTwice(_)
             | Self::RuleAboutNothing
             | Self::ToolsWithoutServers
-            | Self::ActionWithoutEffect => None,
+            | Self::ActionWithoutEffect
+            | Self::MaskedPhrase(_) => None,
         }
     }
 
@@ -268,6 +284,7 @@ impl Mistake {
             | Self::Missing(_)
             | Self::WrongType(..)
             | Self::Invalid(_)
+            | Self::InvalidItem(_)
             | Self::OutOfRange(_)
             | Self::EmptyList(_)
             | Self::Twice(..)
@@ -286,7 +303,8 @@ impl Mistake {
             | Self::AnonymousTwice(_)
             | Self::RuleAboutNothing
             | Self::ToolsWithoutServers
-            | Self::ActionWithoutEffect => self.advice().map(str::to_owned),
+            | Self::ActionWithoutEffect
+            | Self::MaskedPhrase(_) => self.advice().map(str::to_owned),
         }
     }
 
@@ -338,7 +356,7 @@ impl Mistake {
             }
             Self::SecretUnset(_) => "set it where Ringwall is started, or use `\"file:PATH\"`",
             Self::SecretUnreadable(_) | Self::PemUnreadable(_) => {
-                "a relative path begins where Ringwall is started; check that this user may read it"
+                "a relative path begins where Ringwall is started"
             }
             Self::SecretUnusable => "it must be one line of visible characters",
             Self::UrlCredentials => "give the secret as `key = \"env:NAME\"`",
@@ -349,6 +367,10 @@ impl Mistake {
             Self::AnonymousTwice(_) => "one caller can be whoever presents no key",
             Self::RuleAboutNothing => "say `models = [\"*\"]` or `servers = [\"*\"]`",
             Self::ToolsWithoutServers => "say `servers = [\"*\"]` for the tools of every server",
+            Self::MaskedPhrase(_) => {
+                "flag or block it, or give its family an action of its own: a phrase's beginning \
+                 has left before its end is seen"
+            }
             Self::ActionWithoutEffect => "say `request = \"mask\"`, `response = \"flag\"` or both",
             Self::TooLarge(_)
             | Self::Syntax(_)
@@ -357,6 +379,7 @@ impl Mistake {
             | Self::Missing(_)
             | Self::WrongType(..)
             | Self::Invalid(_)
+            | Self::InvalidItem(_)
             | Self::NoUnit(..)
             | Self::UnknownUnit(..)
             | Self::OutOfRange(_)
@@ -396,6 +419,19 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
+
+/// Why a file cannot be read, in the words of whoever wrote its name.
+fn unread(what: &str, kind: ErrorKind) -> String {
+    if kind == ErrorKind::NotFound {
+        format!("{what} is not there")
+    } else if kind == ErrorKind::PermissionDenied {
+        format!("{what} may not be read by this user")
+    } else if kind == ErrorKind::IsADirectory {
+        format!("{what} is a folder")
+    } else {
+        format!("{what} cannot be read: {kind}")
+    }
+}
 
 /// Names that a message lists before it says how many more there are.
 const LISTED: usize = 24;
@@ -438,7 +474,7 @@ mod tests {
         assert_eq!(meant("pin_form", &known).unwrap(), "did you mean `pin_from`?");
         assert_eq!(meant("requests", &known).unwrap(), "did you mean `requests_per_minute`?");
         assert_eq!(meant("colour", &known), None);
-        assert_eq!(meant("x", &[] as &[&str]), None);
+        assert_eq!(meant::<&str>("x", &[]), None);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 //! The file is parsed with recovery, `--set` values are laid over it, and the whole is read key by
 //! key. Where a part could not be parsed, nothing is said of what seems to be missing.
 
-use crate::base::map::Map;
 use crate::config::fault::{Fault, Faults, Mistake, Source};
-use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY, GUARD, GUARD_ACTION};
-use crate::config::model::{Audit, Bounds, Config, Deadlines, Guard, GuardAction, Process};
-use crate::config::pass::{Names, Pass, Section};
+use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
+use crate::config::model::{Audit, Bounds, Config, Deadlines, Process};
+use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{people, redact, sets, upstreams};
+use crate::config::{guards, people, recover, redact, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,9 +29,11 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Config, Faults> {
             mistake,
         }],
     };
-    let bytes = read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => unread(Mistake::TooLarge(FILE_BYTES_MOST)),
-        kind => unread(Mistake::Unreadable(kind)),
+    let bytes = read(path).map_err(|error| {
+        match Some(error.kind()).filter(|kind| *kind != io::ErrorKind::FileTooLarge) {
+            None => unread(Mistake::TooLarge(FILE_BYTES_MOST)),
+            Some(kind) => unread(Mistake::Unreadable(kind)),
+        }
     })?;
     let text = String::from_utf8(bytes).map_err(|_binary| unread(Mistake::NotText))?;
     parse(&name, &text, sets, &variable, &read)
@@ -43,31 +44,27 @@ pub fn parse(
     name: &str,
     text: &str,
     sets: &[String],
-    environment: &dyn Fn(&str) -> Option<String>,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    environment: &Environment<'_>,
+    read: &Files<'_>,
 ) -> Result<Config, Faults> {
     let mut pass = Pass { environment, read, mistakes: Vec::new(), hidden: Vec::new() };
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let recovered = recover::recover(text);
+    let (table, _) = DeTable::parse_recoverable(&recovered.text);
     let mut top = tree::entries(table.get_ref(), 0, 0);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        pass.note(Place::new(0, &span), Mistake::Syntax(error.message().to_owned()));
+    for (span, words) in &recovered.errors {
+        pass.note(Place::new(0, span), Mistake::Syntax(words.clone()));
     }
-    let mut broken = vec![0; if errors.is_empty() { 0 } else { 1 }];
+    let mut texts = vec![Told { name, text, unread: recovered.unread }];
     for (number, set) in sets.iter().enumerate() {
-        let source = number + 1;
-        if let Err((span, mistake)) = sets::apply(&mut top, source, set) {
-            pass.note(Place::new(source, &span), mistake);
-            broken.push(source);
+        let applied = sets::apply(&mut top, number + 1, set);
+        let unread = applied.is_err().then_some(0..set.len()).into_iter().collect();
+        texts.push(Told { name: "--set", text: set, unread });
+        if let Err(refused) = applied {
+            pass.note(refused.place, refused.mistake);
         }
     }
     let config = check(&mut pass, &top);
-    if pass.mistakes.is_empty() {
-        return Ok(config);
-    }
-    let named = std::iter::once((name, text));
-    let named = named.chain(sets.iter().map(|set| ("--set", &**set))).collect::<Vec<_>>();
-    Err(report(pass, &named, &broken))
+    if pass.mistakes.is_empty() { Ok(config) } else { Err(report(pass, &texts)) }
 }
 
 /// Bytes of the largest file that is read; ten thousand callers take two million.
@@ -96,7 +93,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         models: upstreams.models,
         mcp_servers: upstreams.mcp_servers,
         targets: upstreams.targets,
-        guard: guard(pass, &top),
+        guard: guards::read(pass, &top),
         audit: audit(pass, &top),
     }
 }
@@ -137,25 +134,6 @@ fn deadlines(pass: &mut Pass<'_>, top: &Section<'_>) -> Deadlines {
     }
 }
 
-fn guard(pass: &mut Pass<'_>, top: &Section<'_>) -> Guard {
-    let section = pass.section(top, &GUARD);
-    let enabled = pass.flag(&section, "enabled");
-    let (mut actions, mut names) = (Vec::new(), Names::default());
-    for item in pass.sections(&section, &GUARD_ACTION) {
-        let rule = pass.text(&item, "rule");
-        let request = people::action(pass, &item, "request");
-        let response = people::action(pass, &item, "response");
-        if !item.has("request") && !item.has("response") {
-            pass.note(item.place, Mistake::ActionWithoutEffect);
-        }
-        let Some(rule) = rule else { continue };
-        names.add(pass, "guard rule", rule.value, (rule.place, actions.len()));
-        let rule = people::pattern(pass, &rule, item.key("rule"));
-        actions.extend(rule.map(|rule| GuardAction { rule, request, response }));
-    }
-    Guard { enabled, actions }
-}
-
 fn audit(pass: &mut Pass<'_>, top: &Section<'_>) -> Audit {
     let section = pass.section(top, &AUDIT);
     let folder = pass.path(&section, "folder");
@@ -166,24 +144,22 @@ fn audit(pass: &mut Pass<'_>, top: &Section<'_>) -> Audit {
     }
 }
 
+/// A text that was read, and which parts of it could not be.
+#[derive(Debug)]
+struct Told<'a> {
+    name: &'a str,
+    text: &'a str,
+    unread: Vec<Range<usize>>,
+}
+
 /// Sorts the mistakes by their place, blanks what may be secret, and finds lines and columns.
-fn report(pass: Pass<'_>, named: &[(&str, &str)], broken: &[usize]) -> Faults {
+fn report(pass: Pass<'_>, texts: &[Told<'_>]) -> Faults {
     let mut mistakes = pass.mistakes;
-    let syntax: Vec<Place> = mistakes
-        .iter()
-        .filter(|(_, mistake)| matches!(mistake, Mistake::Syntax(_)))
-        .map(|(place, _)| *place)
-        .collect();
-    let line_of = |place: Place| {
-        let text = named.get(place.source).map_or("", |(_, text)| *text);
-        position(text, place.start).0
-    };
-    let lines: Vec<(usize, usize)> =
-        syntax.iter().map(|place| (place.source, line_of(*place))).collect();
-    mistakes.retain(|(place, mistake)| {
-        matches!(mistake, Mistake::Syntax(_))
-            || (!(mistake.is_absence() && broken.contains(&0))
-                && !lines.contains(&(place.source, line_of(*place))))
+    let is_partly_read = texts.iter().any(|told| !told.unread.is_empty());
+    let is_file_whole = texts.first().is_none_or(|file| file.unread.is_empty());
+    mistakes.retain(|(_, mistake)| {
+        let is_told = is_file_whole && matches!(mistake, Mistake::SetNowhere { .. });
+        is_told || !(is_partly_read && mistake.is_absence())
     });
     mistakes.sort_by_key(|(place, _)| *place);
     mistakes.dedup();
@@ -192,23 +168,16 @@ fn report(pass: Pass<'_>, named: &[(&str, &str)], broken: &[usize]) -> Faults {
         let last = mistakes.last().map_or_else(Place::default, |(place, _)| *place);
         mistakes.push((last, Mistake::TooMany(MISTAKES_MOST)));
     }
-    let hidden: Map<usize, Vec<Range<usize>>> =
-        pass.hidden.iter().fold(Map::default(), |mut map, place| {
-            map.entry(place.source).or_default().push(place.start..place.end);
-            map
-        });
-    let source = |(number, (name, text)): (usize, &(&str, &str))| {
-        let mut ranges = hidden.get(&number).cloned().unwrap_or_default();
-        if broken.contains(&number) {
-            ranges.extend(redact::doubtful(text));
-        }
-        Source { name: (*name).to_owned(), text: redact::blank(text, &ranges) }
+    let source = |(number, told): (usize, &Told<'_>)| {
+        let hidden = pass.hidden.iter().filter(|place| place.source == number);
+        let mut ranges: Vec<_> = hidden.map(|place| place.start..place.end).collect();
+        ranges.extend(redact::doubtful(told.text, &told.unread));
+        Source { name: told.name.to_owned(), text: redact::blank(told.text, &ranges) }
     };
-    let sources: Vec<Source> = named.iter().enumerate().map(source).collect();
+    let sources: Vec<Source> = texts.iter().enumerate().map(source).collect();
     let fault = |(place, mistake): (Place, Mistake)| {
         let text = sources.get(place.source).map_or("", |source| &*source.text);
-        let is_hidden = pass.hidden.contains(&place);
-        fault(text, place, mistake, is_hidden)
+        fault(text, place, mistake, pass.hidden.contains(&place))
     };
     let list = mistakes.into_iter().map(fault).collect();
     Faults { sources, list }
@@ -221,7 +190,7 @@ fn fault(text: &str, place: Place, mistake: Mistake, is_hidden: bool) -> Fault {
     let (line, column) = position(text, span.start);
     let offending = text.get(span.clone()).unwrap_or_default();
     let first_line = offending.lines().next().unwrap_or_default();
-    let text = first_line.chars().take(TEXT_MOST).collect();
+    let text = first_line.trim_end().chars().take(TEXT_MOST).collect();
     Fault { source: place.source, span, line, column, text, mistake }
 }
 
@@ -252,7 +221,8 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::parse;
-    use crate::config::fault::Faults;
+    use crate::config::fault::{Fault, Faults, Mistake};
+    use crate::config::keys::{TABLES, TOP};
     use crate::config::model::{Config, Pattern};
     use std::io;
     use std::net::SocketAddr;
@@ -304,5 +274,90 @@ mod tests {
         assert_eq!(config.callers[0].keys.len(), 2);
         assert_eq!(config.models[0].routes.len(), 2);
         assert_eq!(config.deadlines.first_byte, Duration::from_mins(3));
+    }
+
+    #[test]
+    fn what_is_absent_is_as_the_reference_says() {
+        let config = check("version = 1", &[]).unwrap();
+        assert_eq!(config.listeners[0].address, SocketAddr::from(([127, 0, 0, 1], 8080)));
+        assert_eq!(config.admin, SocketAddr::from(([127, 0, 0, 1], 9090)));
+        assert_eq!((config.process.pin_from, config.process.drain.as_secs()), (None, 30));
+        let bounds = config.bounds;
+        assert_eq!((bounds.head_bytes, bounds.header_count), (32 << 10, 100));
+        assert_eq!((bounds.body_bytes, bounds.answer_bytes), (10 << 20, 32 << 20));
+        assert_eq!((bounds.event_bytes, bounds.connections), (1 << 20, 4096));
+        let deadlines = config.deadlines;
+        let seconds = [
+            deadlines.head,
+            deadlines.body,
+            deadlines.idle,
+            deadlines.write,
+            deadlines.connect,
+            deadlines.first_byte,
+            deadlines.upstream_idle,
+        ];
+        assert_eq!(seconds.map(|span| span.as_secs()), [10, 60, 60, 30, 5, 120, 120]);
+        assert!(config.guard.enabled && config.guard.actions.is_empty());
+        assert_eq!(config.audit.folder, Path::new("audit"));
+        assert_eq!((config.audit.window.as_millis(), config.audit.file_bytes), (20, 64 << 20));
+    }
+
+    #[test]
+    fn every_described_key_is_read() {
+        for table in TABLES {
+            for key in table.keys {
+                let header = table.header().replace(&TOP.header(), "");
+                let faults = check(&format!("{header}\n{} = 1.5\n", key.name), &[]).unwrap_err();
+                let is_read = |fault: &Fault| matches!(fault.mistake, Mistake::WrongType(read, _) if read == key);
+                assert!(faults.list.iter().any(is_read), "{} {}", table.path, key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_sets_win_over_the_file_and_tell_their_own_place() {
+        let config = check(
+            QUICKSTART,
+            &["gateway.workers=3", "caller.demo.in_flight=3", "caller.0.team=core", "rule=[]"],
+        );
+        let config = config.unwrap();
+        assert_eq!(config.process.workers, 3);
+        assert_eq!(config.callers[0].limits.in_flight, Some(3));
+        assert_eq!(config.callers[0].caller.team.as_deref(), Some("core"));
+        let faults = check(QUICKSTART, &["guard.enabled=true", "gateway.drain=7"]).unwrap_err();
+        let fault = &faults.list[0];
+        assert_eq!((fault.source, fault.span.clone(), &*fault.text), (2, 14..15, "7"));
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        let text = "version = 1\n\n[gateway]\n# ü\n\"ü\" = 1\r\ndrain = 5\n";
+        let faults = check(text, &[]).unwrap_err();
+        let places: Vec<_> = faults.list.iter().map(|fault| (fault.line, fault.column)).collect();
+        assert_eq!(places, [(5, 1), (6, 9)]);
+    }
+
+    #[test]
+    fn a_secret_is_looked_up_and_never_shown() {
+        let text = "version = 1\n[[provider]]\nname = \"p\"\nurl = \"http://[::1]:81/v1/\"\n";
+        let config = check(&format!("{text}key = \"file:/secret\"\n"), &[]).unwrap();
+        let target = &config.targets[0];
+        assert_eq!(target.credential.as_ref().unwrap().value.expose(), b"Bearer from-a-file");
+        assert_eq!((&*target.host, target.port, &*target.path), ("::1", 81, "/v1"));
+        assert!(!format!("{config:?}").contains("from-a-file"));
+    }
+
+    #[test]
+    fn addresses_are_loopback_unless_they_say_so() {
+        let text = "version = 1\n[gateway]\nlisten = [\":81\", \"0.0.0.0:82\", \"[::1]:83\"]\n";
+        let shown = |config: Config| {
+            config.listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>()
+        };
+        let listeners = shown(check(text, &[]).unwrap());
+        assert_eq!(listeners, ["127.0.0.1:81", "0.0.0.0:82", "[::1]:83"]);
+        let only = "version = 1\n[[listener]]\naddress = \"127.0.0.1:84\"\n";
+        assert_eq!(shown(check(only, &[]).unwrap()), ["127.0.0.1:84"]);
+        let faults = check(text, &["gateway.admin=0.0.0.0:82"]).unwrap_err();
+        assert!(matches!(faults.list[0].mistake, Mistake::Twice("address", _)), "{faults}");
     }
 }

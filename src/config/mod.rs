@@ -4,11 +4,14 @@
 //! and the JSON Schema are all made of that description, so that they cannot differ.
 
 pub mod fault;
+pub mod guards;
 pub mod keys;
+pub mod kinds;
 pub mod load;
 pub mod model;
 pub mod pass;
 pub mod people;
+pub mod recover;
 pub mod redact;
 pub mod reference;
 pub mod schema;

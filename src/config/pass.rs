@@ -4,7 +4,8 @@
 
 use crate::base::map::Map;
 use crate::config::fault::Mistake;
-use crate::config::keys::{Absent, Key, Kind, TABLES, TOP, Table, UNDESCRIBED};
+use crate::config::keys::{Absent, Key, TABLES, TOP, Table, UNDESCRIBED};
+use crate::config::kinds::Kind;
 use crate::config::tree::{Entries, Node, Place, Value};
 use crate::config::units::{self, UnitFault};
 use std::io;
@@ -12,12 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A look-up of an environment variable.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// A look-up of a file's content.
+pub type Files<'a> = dyn Fn(&Path) -> io::Result<Vec<u8>> + 'a;
+
 /// What the pass has found so far, and where it looks secrets and files up.
 pub struct Pass<'a> {
     /// The environment.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    pub environment: &'a Environment<'a>,
     /// The files.
-    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    pub read: &'a Files<'a>,
     /// The mistakes, in the order they were found.
     pub mistakes: Vec<(Place, Mistake)>,
     /// What must not be shown.
@@ -72,9 +79,11 @@ impl<'t> Section<'t> {
 }
 
 impl Pass<'_> {
-    /// Notes a mistake.
+    /// Notes a mistake, if there are not far too many already.
     pub fn note(&mut self, place: Place, mistake: Mistake) {
-        self.mistakes.push((place, mistake));
+        if self.mistakes.len() < MISTAKES_MOST {
+            self.mistakes.push((place, mistake));
+        }
     }
 
     /// The top of the file.
@@ -132,13 +141,11 @@ impl Pass<'_> {
                 (Some(only), None) => Some(format!("`{}`", only.header())),
                 _ => None,
             };
-            let header = table.header();
-            let table = if header.starts_with('[') { format!("`{header}`") } else { header };
-            self.note(
-                entry.at,
-                Mistake::UnknownKey { name: name.to_owned(), table, known, elsewhere },
-            );
-            self.hide(&entry.node);
+            let name = name.to_owned();
+            self.note(entry.at, Mistake::UnknownKey { name, table, known, elsewhere });
+            if !matches!(entry.node.value, Value::Number(_) | Value::Flag(_)) {
+                self.hide(&entry.node);
+            }
         }
         for key in table.keys {
             if key.absent == Absent::Refused && entries.find(key.name).is_none() {
@@ -174,10 +181,10 @@ impl Pass<'_> {
             self.wrong_type(node, key);
             return None;
         };
-        let fits = match key.kind {
-            Kind::Name | Kind::ModelName => is_name(value, key.kind),
-            Kind::Text => !value.is_empty() && value.chars().count() <= TEXT_MOST,
-            _ => !value.is_empty(),
+        let fits = if matches!(key.kind, Kind::Name | Kind::ModelName) {
+            is_name(value, key.kind)
+        } else {
+            !value.is_empty() && (key.kind != Kind::Text || value.chars().count() <= TEXT_MOST)
         };
         if !fits {
             self.note(node.place, Mistake::Invalid(key));
@@ -218,11 +225,11 @@ impl Pass<'_> {
         for item in items {
             if let Value::Text(value) = &item.value {
                 texts.push(Spot { place: item.place, value: &**value });
-            } else {
-                self.note(item.place, Mistake::Invalid(key));
-                if key.kind.is_sensitive() {
-                    self.hide(item);
-                }
+                continue;
+            }
+            self.note(item.place, Mistake::InvalidItem(key));
+            if key.kind.is_sensitive() {
+                self.hide(item);
             }
         }
         texts
@@ -273,7 +280,7 @@ impl Pass<'_> {
     /// The size of a key in bytes; its default where it is absent.
     pub fn size(&mut self, section: &Section<'_>, name: &str) -> u64 {
         let Kind::Size(least, most) = section.key(name).kind else { return 0 };
-        self.quantity(section, name, units::size, (least, most), " MiB")
+        self.quantity(section, name, units::size, (least, most))
     }
 
     /// The size of a key as a buffer's bound.
@@ -284,38 +291,39 @@ impl Pass<'_> {
     /// The duration of a key; its default where it is absent.
     pub fn span(&mut self, section: &Section<'_>, name: &str) -> Duration {
         let Kind::Span(least, most) = section.key(name).kind else { return Duration::ZERO };
-        self.quantity(section, name, units::duration, (least, most), "s")
+        self.quantity(section, name, units::duration, (least, most))
     }
 
     fn quantity<T: Default + PartialOrd>(
         &mut self,
         section: &Section<'_>,
         name: &str,
-        parse: fn(&str) -> Result<T, UnitFault>,
+        parse: Parse<T>,
         (least, most): (&str, &str),
-        unit: &str,
     ) -> T {
         let key = section.key(name);
         let Some(node) = section.node(name) else {
             return parse(usual(key).trim_matches('"')).unwrap_or_default();
         };
+        // A number without a unit was probably meant in the unit of the default.
+        let unit = usual(key).trim_matches(|each: char| each.is_ascii_digit() || each == '"');
+        let is_low = |value: &T| parse(least).is_ok_and(|least| *value < least);
+        let is_high = |value: &T| parse(most).is_ok_and(|most| *value > most);
         let mistake = match &node.value {
             Value::Text(text) => match parse(text) {
-                Ok(value)
-                    if parse(least).is_ok_and(|least| least <= value)
-                        && parse(most).is_ok_and(|most| value <= most) =>
-                {
-                    return value;
-                }
+                Ok(value) if !is_low(&value) && !is_high(&value) => return value,
                 Ok(_) | Err(UnitFault::TooLarge) => Mistake::OutOfRange(key),
                 Err(UnitFault::NoNumber) => Mistake::Invalid(key),
                 Err(UnitFault::NoUnit(number)) => Mistake::NoUnit(key, format!("{number}{unit}")),
                 Err(UnitFault::UnknownUnit(meant)) => Mistake::UnknownUnit(key, meant),
             },
-            Value::Number(Some(number)) if *number >= 0 => {
-                Mistake::NoUnit(key, format!("{number}{unit}"))
-            }
-            other => Mistake::WrongType(key, other.noun()),
+            Value::Number(Some(number @ 0..)) => Mistake::NoUnit(key, format!("{number}{unit}")),
+            Value::Number(_)
+            | Value::Float
+            | Value::Flag(_)
+            | Value::Date(_)
+            | Value::List(_)
+            | Value::Table(_) => Mistake::WrongType(key, node.value.noun()),
         };
         self.note(node.place, mistake);
         T::default()
@@ -333,21 +341,23 @@ impl Pass<'_> {
     }
 }
 
+/// Reads a quantity.
+type Parse<T> = fn(&str) -> Result<T, UnitFault>;
+
 /// The names of one sort that were seen, each with where it was first.
 #[derive(Debug, Default)]
 pub struct Names {
-    seen: Map<Arc<str>, (Place, usize)>,
+    seen: Map<Arc<str>, Spot<usize>>,
     order: Vec<String>,
 }
 
 impl Names {
     /// Remembers a name, or notes that it is there twice. `index` is what it stands for.
     pub fn add(&mut self, pass: &mut Pass<'_>, what: &'static str, name: &str, at: (Place, usize)) {
-        if let Some((first, _)) = self.seen.get(name) {
-            let first = *first;
-            pass.note(at.0, Mistake::Twice(what, first));
+        if let Some(first) = self.seen.get(name) {
+            pass.note(at.0, Mistake::Twice(what, first.place));
         } else {
-            self.seen.insert(Arc::from(name), at);
+            self.seen.insert(Arc::from(name), Spot { place: at.0, value: at.1 });
             self.order.push(name.to_owned());
         }
     }
@@ -359,7 +369,7 @@ impl Names {
         what: &'static str,
         spot: &Spot<&str>,
     ) -> Option<usize> {
-        let found = self.seen.get(spot.value).map(|(_, index)| *index);
+        let found = self.seen.get(spot.value).map(|found| found.value);
         if found.is_none() {
             self.refuse(pass, what, spot);
         }
@@ -368,7 +378,7 @@ impl Names {
 
     /// Notes that there is no such name.
     pub fn refuse(&self, pass: &mut Pass<'_>, what: &'static str, spot: &Spot<&str>) {
-        let known = self.order.clone();
+        let known = self.order.iter().take(KNOWN_MOST).cloned().collect();
         pass.note(spot.place, Mistake::NoSuch { what, name: spot.value.to_owned(), known });
     }
 
@@ -383,6 +393,10 @@ impl Names {
     }
 }
 
+/// Mistakes that are kept; fewer are shown.
+const MISTAKES_MOST: usize = 1000;
+/// Names that a mistake keeps for its hint.
+const KNOWN_MOST: usize = 1000;
 /// Characters of a free text.
 const TEXT_MOST: usize = 256;
 /// Characters of a name.

@@ -2,10 +2,10 @@
 
 use crate::base::caller::{Caller, Metadata};
 use crate::base::clock::Wall;
-use crate::base::hit::Action;
 use crate::base::map::Map;
 use crate::config::fault::Mistake;
-use crate::config::keys::{CALLER, Key, Kind, RULE};
+use crate::config::keys::{CALLER, Key, RULE};
+use crate::config::kinds::Kind;
 use crate::config::model::{CallerEntry, Effect, KeyDigest, Limits, Pattern, Rule};
 use crate::config::pass::{Names, Pass, Section, Spot, is_name};
 use crate::config::tree::{Place, Value};
@@ -116,14 +116,6 @@ pub fn rules(
     rules
 }
 
-/// What a guard does about a match.
-pub fn action(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Action> {
-    let word = pass.choice(section, name)?;
-    [Action::Allow, Action::Flag, Action::Mask, Action::Block]
-        .into_iter()
-        .find(|action| action.name() == word)
-}
-
 /// A name, or the beginning of names.
 pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Option<Pattern> {
     let (text, is_prefix) = match spot.value.strip_suffix('*') {
@@ -135,11 +127,30 @@ pub fn pattern(pass: &mut Pass<'_>, spot: &Spot<&str>, key: &'static Key) -> Opt
         || (is_free && !text.is_empty() && !text.contains('*'))
         || is_name(text, Kind::ModelName);
     if !fits {
-        pass.note(spot.place, Mistake::Invalid(key));
+        let is_item = key.kind == Kind::Patterns;
+        let mistake = if is_item { Mistake::InvalidItem(key) } else { Mistake::Invalid(key) };
+        pass.note(spot.place, mistake);
         return None;
     }
     let text = Arc::from(text);
     Some(if is_prefix { Pattern::Prefix(text) } else { Pattern::Exact(text) })
+}
+
+/// Notes a pattern that fits nothing there is: it guards or grants nothing, which nobody writes on
+/// purpose.
+pub fn refuse_unknown(
+    pass: &mut Pass<'_>,
+    what: &'static str,
+    names: &Names,
+    (pattern, spot): (&Pattern, &Spot<&str>),
+) {
+    let fits = match pattern {
+        Pattern::Exact(name) => names.has(name),
+        Pattern::Prefix(prefix) => prefix.is_empty() || names.any_begins(prefix),
+    };
+    if !fits {
+        names.refuse(pass, what, spot);
+    }
 }
 
 /// Entries of one caller's metadata.
@@ -147,8 +158,7 @@ const METADATA_MOST: usize = 32;
 /// Characters of a metadata value.
 const METADATA_VALUE_MOST: usize = 256;
 
-/// The patterns of a rule's list. A pattern that fits nothing there is is a mistake: it guards or
-/// grants nothing, which nobody writes on purpose.
+/// The patterns of a rule's list.
 fn patterns(
     pass: &mut Pass<'_>,
     section: &Section<'_>,
@@ -160,13 +170,7 @@ fn patterns(
     for spot in pass.texts(section, name) {
         let Some(pattern) = pattern(pass, &spot, key) else { continue };
         if let Some((what, names)) = known {
-            let fits = match &pattern {
-                Pattern::Exact(name) => names.has(name),
-                Pattern::Prefix(prefix) => prefix.is_empty() || names.any_begins(prefix),
-            };
-            if !fits {
-                names.refuse(pass, what, &spot);
-            }
+            refuse_unknown(pass, what, names, (&pattern, &spot));
         }
         patterns.push(pattern);
     }
@@ -199,11 +203,12 @@ fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
     }
     let mut metadata = Vec::with_capacity(table.0.len());
     for entry in &table.0 {
-        match &entry.node.value {
-            Value::Text(text) if text.chars().count() <= METADATA_VALUE_MOST => {
-                metadata.push((Arc::from(&*entry.name), Arc::from(&**text)));
-            }
-            _ => pass.note(entry.node.place, Mistake::Invalid(key)),
+        if let Value::Text(text) = &entry.node.value
+            && text.chars().count() <= METADATA_VALUE_MOST
+        {
+            metadata.push((Arc::from(&*entry.name), Arc::from(&**text)));
+        } else {
+            pass.note(entry.node.place, Mistake::InvalidItem(key));
         }
     }
     metadata
@@ -221,16 +226,12 @@ fn keys(
             pass.hidden.push(spot.place);
             continue;
         };
-        match seen.get(&digest) {
-            Some(first) => {
-                let first = *first;
-                pass.note(spot.place, Mistake::Twice("key digest", first));
-            }
-            None => {
-                seen.insert(digest, spot.place);
-                keys.push(KeyDigest(digest));
-            }
+        if let Some(first) = seen.get(&digest) {
+            pass.note(spot.place, Mistake::Twice("key digest", *first));
+            continue;
         }
+        seen.insert(digest, spot.place);
+        keys.push(KeyDigest(digest));
     }
     keys
 }

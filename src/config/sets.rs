@@ -3,17 +3,23 @@
 use crate::config::fault::Mistake;
 use crate::config::keys;
 use crate::config::tree::{self, Entries, Entry, Node, Place, Value};
-use std::ops::Range;
 use toml::de::DeValue;
 
-/// Lays a text's value over the tree. The range is of the text.
-pub fn apply(top: &mut Entries, source: usize, text: &str) -> Result<(), (Range<usize>, Mistake)> {
-    let whole = 0..text.len();
-    let (path, from) = split(text).ok_or_else(|| (whole.clone(), Mistake::SetShape))?;
-    let value = value(text, from, source)?;
-    let steps: Vec<Step<'_>> =
-        path.iter().map(|step| Step { name: step.0, at: Place::new(source, &step.1) }).collect();
-    put(top, "", &steps, value).map_err(|(at, mistake)| (at.start..at.end, mistake))
+/// A `--set` that cannot be laid over the tree, and where it says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// Where in the text.
+    pub place: Place,
+    /// Why.
+    pub mistake: Mistake,
+}
+
+/// Lays a text's value over the tree.
+pub fn apply(top: &mut Entries, source: usize, text: &str) -> Result<(), Box<Refused>> {
+    let whole = Place::new(source, &(0..text.len()));
+    let (steps, from) =
+        split(text, source).ok_or_else(|| Refused::new(whole, Mistake::SetShape))?;
+    put(top, "", &steps, value(text, from, source)?)
 }
 
 /// One part of a path.
@@ -23,9 +29,19 @@ struct Step<'a> {
     at: Place,
 }
 
-type Refused = (Place, Mistake);
+impl Refused {
+    #[expect(clippy::unnecessary_box_returns, reason = "every result holds it boxed")]
+    fn new(place: Place, mistake: Mistake) -> Box<Self> {
+        Box::new(Self { place, mistake })
+    }
+}
 
-fn put(table: &mut Entries, path: &str, steps: &[Step<'_>], value: Node) -> Result<(), Refused> {
+fn put(
+    table: &mut Entries,
+    path: &str,
+    steps: &[Step<'_>],
+    value: Node,
+) -> Result<(), Box<Refused>> {
     let Some((first, rest)) = steps.split_first() else { return Ok(()) };
     let below =
         if path.is_empty() { first.name.to_owned() } else { format!("{path}.{}", first.name) };
@@ -45,13 +61,13 @@ fn put(table: &mut Entries, path: &str, steps: &[Step<'_>], value: Node) -> Resu
         let node = Node { place: first.at, value };
         table.0.push(Entry { name: first.name.to_owned(), at: first.at, node });
     }
-    let position = position.unwrap_or(table.0.len().saturating_sub(1));
+    let position = position.unwrap_or_else(|| table.0.len().saturating_sub(1));
     let Some(entry) = table.0.get_mut(position) else { return Ok(()) };
     match &mut entry.node.value {
         Value::Table(inner) => put(inner, &below, rest, value),
         Value::List(items) => put_item(items, &below, rest, value),
         Value::Text(_) | Value::Number(_) | Value::Float | Value::Flag(_) | Value::Date(_) => {
-            Err((first.at, Mistake::SetThrough(below)))
+            Err(Refused::new(first.at, Mistake::SetThrough(below)))
         }
     }
 }
@@ -63,7 +79,7 @@ fn put_item(
     path: &str,
     steps: &[Step<'_>],
     value: Node,
-) -> Result<(), Refused> {
+) -> Result<(), Box<Refused>> {
     let Some((which, rest)) = steps.split_first() else { return Ok(()) };
     let by_name = items.iter().position(|item| name_of(item) == Some(which.name));
     let position = by_name.or_else(|| which.name.parse().ok()).filter(|at| *at <= items.len());
@@ -71,7 +87,8 @@ fn put_item(
         let named = items.iter().filter_map(name_of).map(str::to_owned);
         let numbers = (0..=items.len()).map(|number| number.to_string());
         let known = named.chain(numbers).collect();
-        return Err((which.at, Mistake::SetNowhere { name: which.name.to_owned(), known }));
+        let name = which.name.to_owned();
+        return Err(Refused::new(which.at, Mistake::SetNowhere { name, known }));
     };
     if position == items.len() {
         items.push(Node { place: which.at, value: Value::Table(Entries::default()) });
@@ -82,7 +99,7 @@ fn put_item(
         return Ok(());
     }
     let Value::Table(inner) = &mut item.value else {
-        return Err((which.at, Mistake::SetThrough(format!("{path}.{}", which.name))));
+        return Err(Refused::new(which.at, Mistake::SetThrough(format!("{path}.{}", which.name))));
     };
     put(inner, path, rest, value)
 }
@@ -93,28 +110,29 @@ fn name_of(item: &Node) -> Option<&str> {
     if let Value::Text(name) = &entry.node.value { Some(name) } else { None }
 }
 
-/// The parts of the path with their ranges, and where the value begins. A part in quotes may hold
-/// dots and equals signs.
-fn split(text: &str) -> Option<(Vec<(&str, Range<usize>)>, usize)> {
+/// The parts of a path, and where the value begins.
+type Split<'a> = (Vec<Step<'a>>, usize);
+
+/// The parts of the path, and where the value begins. A part in quotes may hold dots and equals
+/// signs.
+fn split(text: &str, source: usize) -> Option<Split<'_>> {
     let mut steps = Vec::new();
     let mut start = 0;
     loop {
         let rest = text.get(start..)?;
-        let (name, end) = match rest.chars().next()? {
-            quote @ ('"' | '\'') => {
-                let inner = rest.get(1..)?;
-                let length = inner.find(quote)?;
-                (inner.get(..length)?, start + length + 2)
-            }
-            _ => {
-                let length = rest.find(['.', '='])?;
-                (rest.get(..length)?.trim(), start + length)
-            }
+        let quote = rest.chars().next().filter(|first| matches!(first, '"' | '\''));
+        let (name, end) = if let Some(quote) = quote {
+            let inner = rest.get(1..)?;
+            let length = inner.find(quote)?;
+            (inner.get(..length)?, start + length + 2)
+        } else {
+            let length = rest.find(['.', '='])?;
+            (rest.get(..length)?.trim(), start + length)
         };
         if name.is_empty() {
             return None;
         }
-        steps.push((name, start..end));
+        steps.push(Step { name, at: Place::new(source, &(start..end)) });
         match text.as_bytes().get(end)? {
             b'.' => start = end + 1,
             b'=' => return Some((steps, end + 1)),
@@ -125,7 +143,7 @@ fn split(text: &str) -> Option<(Vec<(&str, Range<usize>)>, usize)> {
 
 /// The value: TOML where it is, else the words as they stand. What begins like a list, a table or
 /// a quoted string is meant as TOML, so its mistakes are told.
-fn value(text: &str, from: usize, source: usize) -> Result<Node, (Range<usize>, Mistake)> {
+fn value(text: &str, from: usize, source: usize) -> Result<Node, Box<Refused>> {
     let words = text.get(from..).unwrap_or_default();
     let lead = words.len() - words.trim_start().len();
     let (base, words) = (from + lead, words.trim());
@@ -133,8 +151,8 @@ fn value(text: &str, from: usize, source: usize) -> Result<Node, (Range<usize>, 
         Ok(value) => Ok(tree::node(&value, source, base)),
         Err(error) if words.starts_with(['[', '{', '"', '\'']) => {
             let span = error.span().unwrap_or(0..words.len());
-            let message = error.message().to_owned();
-            Err((span.start + base..span.end + base, Mistake::Syntax(message)))
+            let place = Place::new(source, &(span.start + base..span.end + base));
+            Err(Refused::new(place, Mistake::Syntax(error.message().to_owned())))
         }
         Err(_) => Ok(Node {
             place: Place::new(source, &(base..base + words.len())),
@@ -159,11 +177,11 @@ mod tests {
     fn at(top: &Entries, path: &str) -> String {
         let mut value = Value::Table(top.clone());
         for step in path.split('.') {
-            value = match &value {
-                Value::Table(table) => table.find(step).unwrap().node.value.clone(),
-                Value::List(items) => items[step.parse::<usize>().unwrap()].value.clone(),
-                other => panic!("{other:?}"),
-            };
+            if let Value::List(items) = &value {
+                value = items[step.parse::<usize>().unwrap()].value.clone();
+            } else if let Value::Table(table) = &value {
+                value = table.find(step).unwrap().node.value.clone();
+            }
         }
         format!("{value:?}")
     }
@@ -208,23 +226,24 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_refused_at_its_place() {
         let mut top = tree("version = 1\n[[caller]]\nname = \"alice\"\n");
-        let mut refusal = |set: &str| apply(&mut top, 1, set).unwrap_err();
+        let mut refusal = |set: &str| {
+            let refused = apply(&mut top, 1, set).unwrap_err();
+            (refused.place.start..refused.place.end, refused.mistake)
+        };
         assert_eq!(refusal("workers").1, Mistake::SetShape);
         assert_eq!(refusal("a..b=1").1, Mistake::SetShape);
         assert_eq!(refusal("version.x=1"), (0..7, Mistake::SetThrough("version".to_owned())));
-        assert!(
-            matches!(refusal("caller.bob.user=x"), (span, Mistake::SetNowhere { .. }) if span == (7..10))
-        );
+        let (span, mistake) = refusal("caller.bob.user=x");
+        assert!(matches!(mistake, Mistake::SetNowhere { .. }) && span == (7..10));
         assert!(matches!(refusal("caller.9.user=x").1, Mistake::SetNowhere { .. }));
-        assert!(
-            matches!(refusal("gateway.listen=[1"), (span, Mistake::Syntax(_)) if span.start >= 15)
-        );
+        let (span, mistake) = refusal("gateway.listen=[1");
+        assert!(matches!(mistake, Mistake::Syntax(_)) && span.start >= 15);
     }
 
     proptest! {
         #[test]
         fn no_text_breaks_the_splitting(text in any::<String>()) {
-            if let Some((steps, from)) = split(&text) {
+            if let Some((steps, from)) = split(&text, 1) {
                 prop_assert!(!steps.is_empty() && text.as_bytes()[from - 1] == b'=');
             }
         }

@@ -2,7 +2,8 @@
 
 use crate::base::secret::Secret;
 use crate::config::fault::Mistake;
-use crate::config::keys::{Key, Kind, LISTENER, MCP_SERVER, MODEL, PROVIDER};
+use crate::config::keys::{Key, LISTENER, MCP_SERVER, MODEL, PROVIDER};
+use crate::config::kinds::Kind;
 use crate::config::model::{
     ClientTls, Credential, Listener, McpServer, Model, ModelRoute, ServerTls, Target,
 };
@@ -48,14 +49,17 @@ pub fn addresses(
         listeners.extend(address.map(|address| Listener { address, tls }));
     }
     if tables.is_empty() && !gateway.has("listen") {
-        listeners.push(Listener { address: loopback(LISTEN_PORT), tls: None });
         let spot = Spot { place: gateway.place, value: "127.0.0.1:8080" };
-        address(pass, &spot, key, &mut names);
+        let address = address(pass, &spot, key, &mut names);
+        listeners.extend(address.map(|address| Listener { address, tls: None }));
     }
-    let usual = loopback(ADMIN_PORT);
-    let spot = pass.text(gateway, "admin");
-    let admin = spot.and_then(|spot| address(pass, &spot, gateway.key("admin"), &mut names));
-    (listeners, admin.unwrap_or(usual))
+    let key = gateway.key("admin");
+    let spot = match gateway.node("admin") {
+        Some(_) => pass.text(gateway, "admin"),
+        None => Some(Spot { place: gateway.place, value: "127.0.0.1:9090" }),
+    };
+    let admin = spot.and_then(|spot| address(pass, &spot, key, &mut names));
+    (listeners, admin.unwrap_or(loopback(0)))
 }
 
 /// Reads providers, models and MCP servers.
@@ -92,10 +96,6 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>) -> Upstreams {
     all
 }
 
-/// Where clients connect when nothing is said.
-const LISTEN_PORT: u16 = 8080;
-/// Where operators connect when nothing is said.
-const ADMIN_PORT: u16 = 9090;
 /// Bytes of a secret; the longest tokens are a few thousand.
 const SECRET_BYTES_MOST: usize = 16 << 10;
 /// Bytes of a URL.
@@ -120,7 +120,7 @@ fn address(
         None => spot.value.parse().ok(),
     };
     let Some(address) = parsed else {
-        pass.note(spot.place, Mistake::Invalid(key));
+        pass.note(spot.place, Mistake::InvalidItem(key));
         return None;
     };
     if address.port() != 0 {
@@ -143,10 +143,8 @@ fn server_tls(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<ServerTls> {
 /// The path of a PEM file that is there and holds what the key takes.
 fn pem(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<PathBuf> {
     let (key, spot) = (section.key(name), pass.path(section, name)?);
-    let mark: &[u8] = match key.kind {
-        Kind::PrivateKey => b"PRIVATE KEY-----",
-        _ => b"-----BEGIN CERTIFICATE-----",
-    };
+    let is_key = key.kind == Kind::PrivateKey;
+    let mark: &[u8] = if is_key { b"PRIVATE KEY-----" } else { b"-----BEGIN CERTIFICATE-----" };
     match (pass.read)(&spot.value) {
         Err(error) => pass.note(spot.place, Mistake::PemUnreadable(error.kind())),
         Ok(bytes) => {
@@ -190,16 +188,22 @@ fn url(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Url> {
     let url = parse_url(spot.value);
     if url.is_none() {
         let has_credentials = spot.value.contains('@');
-        let may_be_secret = has_credentials || spot.value.contains('?');
-        pass.note(
-            spot.place,
-            if has_credentials { Mistake::UrlCredentials } else { Mistake::Invalid(key) },
-        );
-        if may_be_secret {
+        let mistake = if has_credentials { Mistake::UrlCredentials } else { Mistake::Invalid(key) };
+        pass.note(spot.place, mistake);
+        if may_hold_secret(spot.value) {
             pass.hidden.push(spot.place);
         }
     }
     url
+}
+
+/// Whether a text that is no URL may have been meant as one with a password or token in it: it has
+/// signs of a query or user info, or a colon before something else than a port.
+fn may_hold_secret(text: &str) -> bool {
+    let rest = text.split_once(':').map_or(text, |(_, rest)| rest);
+    let after_colon = rest.split(':').skip(1);
+    let is_port = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
+    text.contains(['@', '?', '#', '=']) || after_colon.into_iter().any(|part| !is_port(part))
 }
 
 /// RFC 3986 §3, the part of it that an upstream needs: no user info, query or fragment.
@@ -279,10 +283,7 @@ const RESERVED: [&str; 9] = [
 /// Looks a secret up where the file says it is.
 fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
     let key = section.key(name);
-    let spot = match pass.text(section, name) {
-        Some(spot) => spot,
-        None => return None,
-    };
+    let spot = pass.text(section, name)?;
     let place = spot.place;
     let bytes = match spot.value.split_once(':') {
         Some(("env", variable)) if is_variable(variable) => {
@@ -329,7 +330,7 @@ fn routes(pass: &mut Pass<'_>, section: &Section<'_>, providers: &Names) -> Vec<
         let parts = spot.value.split_once('/');
         let parts = parts.filter(|(_, model)| is_name(model, Kind::ModelName));
         let Some((provider, model)) = parts else {
-            pass.note(spot.place, Mistake::Invalid(key));
+            pass.note(spot.place, Mistake::InvalidItem(key));
             continue;
         };
         seen.add(pass, "route", spot.value, (spot.place, 0));

@@ -114,7 +114,8 @@ impl Exchange {
         exchange.version = head.version;
         exchange.method = head.method.clone();
         exchange.path.clone_from(&head.path);
-        exchange.close = !head.keep_alive;
+        // An answer is always written as HTTP/1.1; who speaks 1.0 sees its end by the close.
+        exchange.close = !head.keep_alive || head.version < Version::HTTP_11;
         if let Some(theirs) = head.fields.text("traceparent").and_then(TraceContext::parse) {
             exchange.trace = theirs.child(exchange.trace.parent);
         }

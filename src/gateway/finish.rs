@@ -1,8 +1,7 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Kind, Record, Refused, TOOLS_MAX,
-    Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Kind, Record, Refused, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::Direction;
@@ -38,6 +37,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::Json(_)
         | Refusal::Mcp(_)
         | Refusal::McpEra
+        | Refusal::NoModel
         | Refusal::NoRandom
         | Refusal::NoServer
         | Refusal::Route(_)
@@ -121,18 +121,7 @@ fn kind(exchange: &Exchange) -> Kind {
 
 fn asked(exchange: &Exchange) -> Option<Asked> {
     match &exchange.ask {
-        Some(Ask::Chat(ask)) => Some(Asked::Chat {
-            model: CallerText::new(&ask.model),
-            stream: ask.stream,
-            tools: ask.tools.iter().take(TOOLS_MAX).map(|tool| CallerText::new(tool)).collect(),
-            max_tokens: ask.max_tokens,
-        }),
-        Some(Ask::Mcp(ask)) => Some(Asked::Mcp {
-            server: CallerText::new(&ask.server),
-            method: CallerText::new(&ask.method),
-            tool: ask.tool.as_deref().map(CallerText::new),
-        }),
-        Some(Ask::Models) => None,
+        Some(ask) => Asked::of(ask),
         None if exchange.path.is_empty() => None,
         None => {
             let path = format!("{} {}", exchange.method, exchange.path);

@@ -91,6 +91,8 @@ pub enum Refusal {
     McpEra,
     /// The configuration promises randomness that the system does not give.
     NoRandom,
+    /// A rule allows the model, and there is none of that name.
+    NoModel,
     /// The MCP server is not in the configuration (and the caller may know so).
     NoServer,
     /// No leg.
@@ -146,6 +148,7 @@ impl Refusal {
             | Self::Json(_)
             | Self::Mcp(_)
             | Self::McpEra
+            | Self::NoModel
             | Self::NoServer
             | Self::Session(_)
             | Self::Transport(_) => Gate::Ask,
@@ -184,9 +187,10 @@ impl Refusal {
                 TransportFault::Origin => StatusCode::FORBIDDEN,
                 TransportFault::Revision => StatusCode::BAD_REQUEST,
             },
-            Self::NoServer | Self::Route(RouteFault::NotFound) | Self::Session(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoModel
+            | Self::NoServer
+            | Self::Route(RouteFault::NotFound)
+            | Self::Session(_) => StatusCode::NOT_FOUND,
             Self::Route(RouteFault::Method(_)) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Route(RouteFault::MediaType | RouteFault::Encoding) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -226,6 +230,7 @@ impl Refusal {
             },
             Self::McpEra => "unsupported_protocol_version",
             Self::NoRandom => "internal_error",
+            Self::NoModel => "model_not_found",
             Self::NoServer => "unknown_server",
             Self::Route(fault) => match fault {
                 RouteFault::Encoding | RouteFault::MediaType => "unsupported_media_type",
@@ -289,6 +294,9 @@ impl Refusal {
                 `initialize`."
                 .into(),
             Self::NoRandom => "The system gives no random numbers.".into(),
+            Self::NoModel => "There is no model of that name. `GET /v1/models` lists those that \
+                you may use."
+                .into(),
             Self::NoServer => "There is no MCP server of that name.".into(),
             Self::Route(fault) => route_message(*fault),
             Self::Session(_) => "The session is unknown or has ended: initialize again.".into(),

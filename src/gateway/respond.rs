@@ -1,7 +1,7 @@
 //! The one place that says no to a caller, in the caller's own dialect.
 //!
-//! OpenAI clients read an error object; MCP clients read a JSON-RPC error, or, where a tool call was
-//! understood and then refused, a tool result with `isError` that the model itself can act on.
+//! OpenAI clients read an error object; MCP clients read a JSON-RPC error, or, where a tool call
+//! was understood and then refused, a tool result with `isError` that the model itself can act on.
 
 use crate::base::ask::Ask;
 use crate::base::ids::RequestId;

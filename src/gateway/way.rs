@@ -215,6 +215,13 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
     let ask = exchange.ask.as_ref().unwrap_or(&Ask::Models);
     let policy = &exchange.deployed.plan.policy;
     let permit = policy.permit(identified.caller(), ask).map_err(Refusal::Denied)?;
+    // Only who may use a name learns that there is nothing behind it.
+    let plan = &exchange.deployed.plan;
+    match ask {
+        Ask::Chat(chat) if plan.model(&chat.model).is_none() => return Err(Refusal::NoModel),
+        Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
+        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models => {}
+    }
     exchange.pass(Gate::Permit, Some(std::sync::Arc::clone(permit.rule())));
     Ok(permit)
 }

@@ -1,7 +1,7 @@
-//! Reads JSON text that arrives in pieces, such as a tool call's arguments, as far as masking needs.
+//! Reads JSON text in pieces, such as a tool call's arguments, as far as masking needs.
 //!
-//! It tells strings from what stands outside of them and undoes escapes, so that a value cannot hide
-//! behind `\u0034`, and keeps the way back to the raw text. Text that is not JSON passes as it is:
+//! It tells strings from what stands outside of them and undoes escapes, so that a value cannot
+//! hide behind `\u0034`, and keeps the way back to the raw text. Text that is not JSON passes as it is:
 //! this decides where to look and refuses nothing.
 
 /// One character as a reader of the JSON would see it.
@@ -102,16 +102,12 @@ impl Lexer {
     /// The escape is none: half a pair stands for something unknown, and the rest for itself.
     fn give_up(&mut self, out: &mut Vec<Unit>) {
         let escape = std::mem::take(&mut self.escape);
-        let rest = match escape.split_at_checked(6) {
-            Some((_, rest)) => {
-                let letter = char::REPLACEMENT_CHARACTER;
-                out.push(Unit { letter, raw: 6, bare: false });
-                rest
-            }
-            None => {
-                out.push(plain('\\', false));
-                escape.get(1..).unwrap_or_default()
-            }
+        let rest = if let Some((_, rest)) = escape.split_at_checked(6) {
+            out.push(Unit { letter: char::REPLACEMENT_CHARACTER, raw: 6, bare: false });
+            rest
+        } else {
+            out.push(plain('\\', false));
+            escape.get(1..).unwrap_or_default()
         };
         for letter in rest.chars() {
             self.take(letter, out);
@@ -215,7 +211,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_raw_byte_belongs_to_one_unit(text in r#"("|\\|u|d8|[a-f0-9]|n|é|😀|:|\{|[ -~]){0,60}"#, tail in any::<String>()) {
+        fn every_raw_byte_belongs_to_one_unit(
+            text in r#"("|\\|u|d8|[a-f0-9]|n|é|😀|:|\{|[ -~]){0,60}"#,
+            tail in any::<String>(),
+        ) {
             let text = format!("{text}{tail}");
             let raw: usize = units(&text).iter().map(|unit| unit.raw).sum();
             assert_eq!(raw, text.len());

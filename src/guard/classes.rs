@@ -12,8 +12,8 @@ pub fn next_mark(text: &[u8], from: usize) -> Option<usize> {
     let mut blocks = rest.chunks_exact(BLOCK);
     for block in &mut blocks {
         // Without an early exit, so that the compiler makes vector code of it.
-        let any = block.iter().fold(false, |any, byte| any | is_mark(*byte));
-        if any {
+        let any = block.iter().fold(0, |any, byte| any | u8::from(is_mark(*byte)));
+        if any != 0 {
             return block.iter().position(|byte| is_mark(*byte)).map(|found| at + found);
         }
         at += BLOCK;
@@ -24,7 +24,7 @@ pub fn next_mark(text: &[u8], from: usize) -> Option<usize> {
 /// How many digits a text has, and whether it has an `@`.
 pub fn count(text: &[u8]) -> (usize, bool) {
     text.iter().fold((0, false), |(digits, at), byte| {
-        (digits + usize::from(byte.is_ascii_digit()), at | (*byte == b'@'))
+        (digits + usize::from(byte.is_ascii_digit()), at || *byte == b'@')
     })
 }
 
@@ -41,7 +41,7 @@ mod tests {
         for length in [1, 63, 64, 65, 130] {
             for at in 0..length {
                 let mut text = vec![b'x'; length];
-                text[at] = if at % 2 == 0 { b'@' } else { b'7' };
+                text[at] = b"@7"[at % 2];
                 assert_eq!(next_mark(&text, 0), Some(at));
                 assert_eq!(next_mark(&text, at), Some(at));
                 assert_eq!(next_mark(&text, at + 1), None);

@@ -9,8 +9,11 @@ use ::hyperscan::{
 };
 use std::fmt;
 
-/// Candidates in one scan beyond this: the text is over-dense.
+/// Candidates in one scan beyond this, and beyond one for [`BYTES_EACH`] bytes: the text is
+/// over-dense.
 pub const CANDIDATES_MAX: usize = 4096;
+/// More candidates than one for so many bytes are no help.
+pub const BYTES_EACH: usize = 8;
 
 /// One expression to look for.
 #[derive(Clone, Debug)]
@@ -54,14 +57,14 @@ pub struct Database {
     rules: Vec<u16>,
 }
 
-/// Working memory of scans: one for each worker, made for certain databases.
+/// Working memory of scans: one for each worker, made for one database.
 pub struct Scratch {
     inner: Option<Space>,
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Database").field("expressions", &self.rules.len()).finish()
+        write!(out, "Database({} expressions)", self.rules.len())
     }
 }
 
@@ -98,9 +101,10 @@ impl Database {
         if u32::try_from(text.len()).is_err() {
             return Scan::OverDense;
         }
-        let limit = found.len() + CANDIDATES_MAX;
+        let room = CANDIDATES_MAX.min(text.len()).max(text.len() / BYTES_EACH);
+        let limit = found.len() + room;
         // No allocation, and so no panic, within the callback: it would unwind through C.
-        found.reserve(CANDIDATES_MAX);
+        found.reserve(room);
         let result = database.scan(text, space, |pattern: u32, _: u64, end: u64, _: u32| {
             if found.len() >= limit {
                 return Matching::Terminate;
@@ -116,17 +120,12 @@ impl Database {
 }
 
 impl Scratch {
-    /// Room for scans of any of these databases; `None` when memory is short.
-    pub fn of(databases: &[&Database]) -> Option<Self> {
-        let mut inner: Option<Space> = None;
-        for database in databases.iter().filter_map(|database| database.inner.as_ref()) {
-            match &mut inner {
-                None => inner = Some(database.alloc_scratch().ok()?),
-                Some(space) => {
-                    database.realloc_scratch(space).ok()?;
-                }
-            }
-        }
+    /// Room for scans of that database; `None` when memory is short.
+    pub fn of(database: &Database) -> Option<Self> {
+        let inner = match &database.inner {
+            Some(database) => Some(database.alloc_scratch().ok()?),
+            None => None,
+        };
         Some(Self { inner })
     }
 }
@@ -151,8 +150,8 @@ fn pattern(expression: &Expression) -> Result<Pattern, ExpressionFault> {
     if expression.caseless {
         flags |= PatternFlags::CASELESS;
     }
-    Pattern::with_flags(expression.text.as_str(), flags)
-        .map_err(|_| ExpressionFault { rule: Some(expression.rule) })
+    let fault = ExpressionFault { rule: Some(expression.rule) };
+    Pattern::with_flags(expression.text.as_str(), flags).ok().ok_or(fault)
 }
 
 #[cfg(test)]
@@ -166,7 +165,7 @@ mod tests {
     #[test]
     fn candidates_come_with_rule_and_end() {
         let database = Database::compile(&[expression("ab[0-9]", 7), expression("é", 3)]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         let mut found = Vec::new();
         assert_eq!(database.scan("x AB1 É", &scratch, &mut found), Scan::Whole);
         assert_eq!(found, [Candidate { end: 5, rule: 7 }, Candidate { end: 8, rule: 3 }]);
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn too_many_candidates_are_said_and_not_hidden() {
         let database = Database::compile(&[expression("a", 0)]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         let mut found = Vec::new();
         let text = "a".repeat(CANDIDATES_MAX);
         assert_eq!(database.scan(&text, &scratch, &mut found), Scan::Whole);
@@ -195,7 +194,7 @@ mod tests {
     #[test]
     fn an_empty_database_finds_nothing() {
         let database = Database::compile(&[]).unwrap();
-        let scratch = Scratch::of(&[&database]).unwrap();
+        let scratch = Scratch::of(&database).unwrap();
         assert_eq!(database.scan("anything", &scratch, &mut Vec::new()), Scan::Whole);
     }
 }

@@ -110,20 +110,16 @@ pub fn border_before(text: &str, within: Range<usize>) -> usize {
     let mut right: Option<(usize, char)> = None;
     let mut blank_after: Option<(usize, char)> = None;
     for (at, here) in part.char_indices().rev() {
-        if let Some((place, next)) = blank_after.take() {
-            // `here`, one blank, `next`: joined only where both could belong together.
-            if !is_member(here) || !may_continue(next) {
-                return within.start + place;
-            }
-        }
-        if let Some((place, next)) = right
-            && is_member(next)
-            && !is_member(here)
+        // `here`, one blank, `next`: joined only where both could belong together.
+        if let Some((place, next)) = blank_after.take()
+            && !(is_member(here) && may_continue(next))
         {
-            if !is_blank(here) {
-                return within.start + place;
-            }
-            blank_after = Some((place, next));
+            return within.start + place;
+        }
+        match right {
+            Some((_, next)) if !is_member(next) || is_member(here) => {}
+            Some((place, _)) if !is_blank(here) => return within.start + place,
+            edge => blank_after = edge,
         }
         right = Some((at, here));
     }
@@ -131,10 +127,7 @@ pub fn border_before(text: &str, within: Range<usize>) -> usize {
 }
 
 fn ends_number(bytes: &[u8]) -> bool {
-    match bytes {
-        [.., b'0'..=b'9'] | [.., b'0'..=b'9', b')'] => true,
-        _ => false,
-    }
+    matches!(bytes, [.., b'0'..=b'9'] | [.., b'0'..=b'9', b')'])
 }
 
 fn alphanumeric_tail(bytes: &[u8]) -> &[u8] {
@@ -151,36 +144,48 @@ const fn is_blank_byte(byte: u8) -> bool {
 mod tests {
     use super::{Cutter, Growth, border_before, is_blank, is_member};
 
-    /// Islands of a text without limits, as `run` cuts them.
-    fn islands(text: &str) -> Vec<String> {
-        let mut all = Vec::new();
-        let mut held = String::new();
-        let mut blank: Option<char> = None;
-        let mut cutter = Cutter::default();
-        for next in text.chars() {
-            if let Some(gap) = blank.take() {
-                if cutter.joins(&held, next) {
-                    held.push(gap);
-                } else {
-                    all.push(std::mem::take(&mut held));
-                    cutter = Cutter::default();
-                }
+    #[derive(Default)]
+    struct Islands {
+        all: Vec<String>,
+        held: String,
+        blank: Option<char>,
+        cutter: Cutter,
+    }
+
+    impl Islands {
+        fn close(&mut self) {
+            let held = std::mem::take(&mut self.held);
+            self.all.extend((!held.is_empty()).then_some(held));
+            (self.blank, self.cutter) = (None, Cutter::NEW);
+        }
+
+        fn take(&mut self, next: char) {
+            match self.blank.take() {
+                Some(gap) if self.cutter.joins(&self.held, next) => self.held.push(gap),
+                Some(_) => self.close(),
+                None => {}
             }
             if is_member(next) {
-                held.push(next);
-                if cutter.grown(&held) == Growth::HeaderDone {
-                    all.push(std::mem::take(&mut held));
-                    cutter = Cutter::default();
-                }
-            } else if !held.is_empty() && is_blank(next) && cutter.may_join(&held) {
-                blank = Some(next);
-            } else if !held.is_empty() {
-                all.push(std::mem::take(&mut held));
-                cutter = Cutter::default();
+                self.held.push(next);
+                let growth = self.cutter.grown(&self.held);
+                (growth == Growth::HeaderDone).then(|| self.close());
+                return;
+            }
+            let joins = is_blank(next) && self.cutter.may_join(&self.held);
+            if joins && !self.held.is_empty() {
+                self.blank = Some(next);
+            } else {
+                self.close();
             }
         }
-        all.extend((!held.is_empty()).then_some(held));
-        all
+    }
+
+    /// Islands of a text without limits, as `run` cuts them.
+    fn islands(text: &str) -> Vec<String> {
+        let mut islands = Islands::default();
+        text.chars().for_each(|next| islands.take(next));
+        islands.close();
+        islands.all
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! Writes masks into a body: from a span of decoded text to a splice over its raw form.
+//!
+//! A placeholder needs no escape; only where it takes the place of a number does it bring quotes.
 
 use crate::base::json::RawOffsets;
 use crate::base::splice::Splices;

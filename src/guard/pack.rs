@@ -84,7 +84,7 @@ pub enum Edge {
     Digit,
     /// Anything may.
     Free,
-    /// A letter, a digit, or a point or dash that a digit stands behind.
+    /// A letter, a digit, a plus, or a point or dash that a digit stands behind.
     Number,
 }
 
@@ -155,7 +155,7 @@ struct RawRule {
 
 /// Reads one pack.
 pub fn read(pack: &str, text: &str) -> Result<Vec<PackRule>, PackFault> {
-    let raw: RawPack = toml::from_str(text).map_err(|_| PackFault::Syntax(pack.into()))?;
+    let raw: RawPack = toml::from_str(text).ok().ok_or_else(|| PackFault::Syntax(pack.into()))?;
     raw.rule.into_iter().map(rule).collect()
 }
 

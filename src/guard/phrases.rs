@@ -4,9 +4,10 @@
 //! it, within its segment, so that whole texts and streams say the same.
 
 use crate::base::hit::{Action, Direction};
+use crate::base::numbers::to_usize;
 use crate::base::text::Text;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
-use crate::guard::rules::{Kind, PHRASE_BYTES_MAX, Rules};
+use crate::guard::rules::{Kind, PHRASE_BYTES_MAX, Rule, Rules};
 use std::ops::Range;
 
 /// A stream is scanned when so many bytes are new, unless a phrase would block it.
@@ -33,7 +34,7 @@ pub fn in_text(
     match scan {
         Scan::Whole => {
             for candidate in candidates {
-                let end = usize::try_from(candidate.end).unwrap_or(usize::MAX);
+                let end = to_usize(candidate.end);
                 let last = end.saturating_sub(1)..end;
                 let Some((index, segment)) = text.segment_of(&last) else { continue };
                 let phrase = Phrase { segment: index, rule: candidate.rule };
@@ -89,19 +90,16 @@ impl Watch {
         }
         let old = self.tail.len() - self.fresh;
         let mut candidates = Vec::new();
-        let scan = rules.databases().phrases.scan(&self.tail, scratch, &mut candidates);
+        let scan = rules.database().scan(&self.tail, scratch, &mut candidates);
         let mut new: Vec<u16> = Vec::new();
         match scan {
             Scan::Whole => {
-                for candidate in candidates {
-                    let end = usize::try_from(candidate.end).unwrap_or(usize::MAX);
-                    if end > old
-                        && !new.contains(&candidate.rule)
-                        && !self.seen.contains(&candidate.rule)
-                        && ends_here(rules, candidate.rule, &self.tail, 0..end)
-                    {
-                        new.push(candidate.rule);
-                    }
+                for Candidate { end, rule } in candidates {
+                    let end = to_usize(end);
+                    let known = end <= old || new.contains(&rule) || self.seen.contains(&rule);
+                    new.extend(
+                        (!known && ends_here(rules, rule, &self.tail, 0..end)).then_some(rule),
+                    );
                 }
             }
             Scan::OverDense => {
@@ -114,7 +112,7 @@ impl Watch {
         self.seen.extend(&new);
         found.extend(new);
         let cut = self.tail.len().saturating_sub(PHRASE_BYTES_MAX);
-        let cut = (cut..).find(|at| self.tail.is_char_boundary(*at)).unwrap_or(0);
+        let cut = (cut..=self.tail.len()).find(|at| self.tail.is_char_boundary(*at)).unwrap_or(0);
         self.tail.drain(..cut);
         self.fresh = 0;
     }
@@ -132,7 +130,7 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 }
 
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
-    match rules.get(rule).map(|rule| rule.kind()) {
+    match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
         Some(Kind::Entity(_)) | None => false,
     }

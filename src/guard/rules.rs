@@ -1,4 +1,6 @@
 //! Compiles packs and the configured actions into what matchers work with; shared by all workers.
+//!
+//! A rule that is allowed both ways is left out, so it costs nothing.
 
 use crate::base::hit::{Action, Direction};
 use crate::config::model::{Guard, Pattern};
@@ -16,21 +18,10 @@ pub const PHRASE_BYTES_MAX: usize = 512;
 pub struct Rules {
     enabled: bool,
     list: Vec<Rule>,
-    databases: Databases,
+    database: Database,
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
-}
-
-/// The rules' expressions: all for bodies, a part each for streams.
-#[derive(Debug)]
-pub struct Databases {
-    /// Anchors and phrases.
-    pub all: Database,
-    /// Anchors of entities.
-    pub anchors: Database,
-    /// Phrases.
-    pub phrases: Database,
 }
 
 /// One rule, compiled.
@@ -105,7 +96,7 @@ impl Rules {
         if u16::try_from(packed.len()).is_err() {
             return Err(PackFault::TooMany);
         }
-        let (mut list, mut anchors, mut phrases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut list, mut expressions) = (Vec::new(), Vec::new());
         for pack in packed {
             let request = configured(config, &pack.name, Direction::Request, pack.request);
             let response = configured(config, &pack.name, Direction::Response, pack.response);
@@ -116,28 +107,27 @@ impl Rules {
             let name: Arc<str> = pack.name.as_str().into();
             let kind = match pack.kind {
                 PackKind::Entity(entity) => {
-                    anchors.extend(anchor(&entity, index));
+                    expressions.extend(anchor(&entity, index));
                     Kind::Entity(Box::new(compile_entity(entity, &name)?))
                 }
+                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                    return Err(PackFault::PhraseMask((&*name).into()));
+                }
                 PackKind::Phrase(texts) => {
-                    if request == Action::Mask || response == Action::Mask {
-                        return Err(PackFault::PhraseMask((&*name).into()));
-                    }
-                    phrases.extend(expressions(&texts, index, &name)?);
+                    expressions.extend(bounded(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
             };
             list.push(Rule { name, request, response, kind });
         }
-        let databases = databases(&list, &anchors, &phrases)?;
-        let of = |wanted: fn(&Rule) -> bool| {
-            let all = (0_u16..).zip(&list);
-            all.filter(|(_, rule)| wanted(rule)).map(|(index, _)| index).collect::<Vec<u16>>()
+        let database = database(&list, &expressions)?;
+        let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
+            (0..).zip(&list).filter_map(|(index, rule)| wanted(rule).then_some(index)).collect()
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
         let phrases = of(|rule| rule.entity().is_none());
-        Ok(Self { enabled: config.enabled, list, databases, anchored, marked, phrases })
+        Ok(Self { enabled: config.enabled, list, database, anchored, marked, phrases })
     }
 
     /// The names of all rules that do something.
@@ -160,9 +150,15 @@ impl Rules {
         self.list.get(usize::from(index))
     }
 
-    /// The expressions.
-    pub const fn databases(&self) -> &Databases {
-        &self.databases
+    /// What stands in the place of that rule's values.
+    pub fn placeholder(&self, index: u16) -> &str {
+        let entity = self.get(index).and_then(Rule::entity);
+        entity.map_or("[MASKED]", |entity| &entity.pack.placeholder)
+    }
+
+    /// The expressions of all of them.
+    pub const fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Entities that Hyperscan nominates.
@@ -233,7 +229,7 @@ fn compile_entity(pack: PackEntity, name: &str) -> Result<Entity, PackFault> {
     Ok(Entity { pack, refine })
 }
 
-fn expressions(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
+fn bounded(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
     let all: Vec<Expression> =
         texts.iter().map(|text| Expression { text: text.clone(), caseless: true, rule }).collect();
     let short = |one: &Expression| width_max(one).is_some_and(|width| width <= PHRASE_BYTES_MAX);
@@ -248,19 +244,11 @@ fn compile_phrases(texts: &[String], name: &str) -> Result<Vec<Regex>, PackFault
     texts.iter().map(compile).collect()
 }
 
-fn databases(
-    list: &[Rule],
-    anchors: &[Expression],
-    phrases: &[Expression],
-) -> Result<Databases, PackFault> {
-    let compile = |expressions: &[Expression]| {
-        Database::compile(expressions).map_err(|ExpressionFault { rule }| {
-            let named = rule.and_then(|rule| list.get(usize::from(rule)));
-            PackFault::Expression(named.map_or("all together", |rule| &rule.name).into())
-        })
-    };
-    let all: Vec<Expression> = anchors.iter().chain(phrases).cloned().collect();
-    Ok(Databases { all: compile(&all)?, anchors: compile(anchors)?, phrases: compile(phrases)? })
+fn database(list: &[Rule], expressions: &[Expression]) -> Result<Database, PackFault> {
+    Database::compile(expressions).map_err(|ExpressionFault { rule }| {
+        let named = rule.and_then(|rule| list.get(usize::from(rule)));
+        PackFault::Expression(named.map_or("all together", |rule| &rule.name).into())
+    })
 }
 
 #[cfg(test)]
@@ -268,7 +256,11 @@ mod tests {
     use super::Rules;
     use crate::base::hit::{Action, Direction};
     use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::guard::hyperscan::Scratch;
     use crate::guard::pack::PackFault;
+    use proptest::strategy::{Strategy as _, ValueTree as _};
+    use proptest::string::string_regex;
+    use proptest::test_runner::TestRunner;
 
     fn action(rule: Pattern, request: Option<Action>, response: Option<Action>) -> GuardAction {
         GuardAction { rule, request, response }
@@ -299,6 +291,24 @@ mod tests {
             vec![action(Pattern::Exact("injection.secrecy".into()), Some(Action::Mask), None)];
         let fault = Rules::compile(&Guard { enabled: true, actions }).unwrap_err();
         assert_eq!(fault, PackFault::PhraseMask("injection.secrecy".into()));
+    }
+
+    #[test]
+    fn whatever_an_expression_matches_is_nominated_by_its_anchor() {
+        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let scratch = Scratch::of(&rules.database).unwrap();
+        let mut runner = TestRunner::deterministic();
+        for &index in rules.anchored() {
+            let rule = rules.get(index).unwrap();
+            let values = string_regex(rule.entity().unwrap().refine.as_str()).unwrap();
+            for _ in 0..100 {
+                let value = values.new_tree(&mut runner).unwrap().current();
+                let mut found = Vec::new();
+                rules.database.scan(&value, &scratch, &mut found);
+                let is_nominated = found.iter().any(|candidate| candidate.rule == index);
+                assert!(is_nominated, "{}: {value}", rule.name());
+            }
+        }
     }
 
     #[test]

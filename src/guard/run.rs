@@ -254,7 +254,11 @@ impl Run {
         if self.bare {
             widen(&mut matches, self.context..length);
         }
+        // What begins behind the cut waits for the next window, with all that leads up to it.
         let usual = boundary_before(&self.held, length - OVERLAP);
+        let later = matches.iter().filter(|found| found.span.start >= usual);
+        let lead = later.map(|found| found.lead).filter(|lead| *lead > self.context).min();
+        let usual = lead.map_or(usual, |lead| lead.min(usual));
         matches.retain(|found| found.span.start < usual);
         let end = matches.last().map_or(0, |last| last.span.end);
         self.note(&matches, base);
@@ -318,7 +322,7 @@ impl BlockedBy {
 /// Half a number cannot be a string: a mask within a bare word of JSON takes all of it.
 fn widen(matches: &mut Vec<Match>, whole: Range<usize>) {
     if let Some(first) = matches.iter().find(|found| found.action == Action::Mask) {
-        let only = Match { span: whole, rule: first.rule, action: first.action };
+        let only = Match { lead: whole.start, span: whole, rule: first.rule, action: first.action };
         matches.clear();
         matches.push(only);
     }
@@ -335,7 +339,7 @@ fn boundary_before(text: &str, at: usize) -> usize {
 
 /// What keys and tokens without an upper length are made of.
 const fn is_token(next: char) -> bool {
-    matches!(next, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
+    next.is_ascii_alphanumeric() || matches!(next, '_' | '-' | '.' | '~' | '+' | '/' | '=' | '%')
 }
 
 /// What the body of a private key can hold, written on lines or as `\n`.

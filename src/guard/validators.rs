@@ -1,13 +1,13 @@
 //! Checks that make a candidate a hit: check digits, countries, issuers, encodings, entropy.
 //!
-//! A check gets the text that a rule's expression matched and answers which part of it is the value.
+//! A check gets the text that a rule's expression matched and says which part of it is the value.
 
 use std::ops::Range;
 
 /// A check by its name in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A Bitcoin address: Base58Check, or the length and alphabet of Bech32.
+    /// A Bitcoin address: `Base58Check`, or the length and alphabet of Bech32.
     Bitcoin,
     /// A payment card within a run of digits: issuer, length, grouping, Luhn (ISO/IEC 7812).
     Card,
@@ -76,12 +76,28 @@ const SSN_PUBLISHED: [&str; 2] = ["078051120", "219099999"];
 /// Endings that make `name@2x.png` a file.
 const FILE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js"];
 
-/// Country and length of every IBAN in the SWIFT registry.
-const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 \
-    CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 \
-    HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 \
-    MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 \
-    SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
+/// A country, and how long its IBANs are.
+type IbanLength = ([u8; 2], usize);
+
+/// Country and length of every IBAN in the SWIFT registry, in order.
+#[rustfmt::skip]
+const IBAN_LENGTHS: [IbanLength; 89] = [
+    (*b"AD", 24), (*b"AE", 23), (*b"AL", 28), (*b"AT", 20), (*b"AZ", 28), (*b"BA", 20),
+    (*b"BE", 16), (*b"BG", 22), (*b"BH", 22), (*b"BI", 27), (*b"BR", 29), (*b"BY", 28),
+    (*b"CH", 21), (*b"CR", 22), (*b"CY", 28), (*b"CZ", 24), (*b"DE", 22), (*b"DJ", 27),
+    (*b"DK", 18), (*b"DO", 28), (*b"EE", 20), (*b"EG", 29), (*b"ES", 24), (*b"FI", 18),
+    (*b"FK", 18), (*b"FO", 18), (*b"FR", 27), (*b"GB", 22), (*b"GE", 22), (*b"GI", 23),
+    (*b"GL", 18), (*b"GR", 27), (*b"GT", 28), (*b"HN", 28), (*b"HR", 21), (*b"HU", 28),
+    (*b"IE", 22), (*b"IL", 23), (*b"IQ", 23), (*b"IS", 26), (*b"IT", 27), (*b"JO", 30),
+    (*b"KW", 30), (*b"KZ", 20), (*b"LB", 28), (*b"LC", 32), (*b"LI", 21), (*b"LT", 20),
+    (*b"LU", 20), (*b"LV", 21), (*b"LY", 25), (*b"MC", 27), (*b"MD", 24), (*b"ME", 22),
+    (*b"MK", 19), (*b"MN", 20), (*b"MR", 27), (*b"MT", 31), (*b"MU", 30), (*b"NI", 28),
+    (*b"NL", 18), (*b"NO", 15), (*b"OM", 23), (*b"PK", 24), (*b"PL", 28), (*b"PS", 29),
+    (*b"PT", 25), (*b"QA", 29), (*b"RO", 24), (*b"RS", 22), (*b"RU", 33), (*b"SA", 24),
+    (*b"SC", 31), (*b"SD", 18), (*b"SE", 24), (*b"SI", 19), (*b"SK", 24), (*b"SM", 27),
+    (*b"SO", 23), (*b"ST", 25), (*b"SV", 28), (*b"TL", 23), (*b"TN", 24), (*b"TR", 26),
+    (*b"UA", 29), (*b"VA", 22), (*b"VG", 24), (*b"XK", 20), (*b"YE", 30),
+];
 
 fn digits(text: &str) -> impl Iterator<Item = u32> {
     text.chars().filter_map(|letter| letter.to_digit(10))
@@ -123,14 +139,20 @@ fn is_grouped_as_card(parts: &[Range<usize>]) -> bool {
     for (length, part) in lengths.iter_mut().zip(parts) {
         *length = part.len();
     }
-    match lengths {
-        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3] => true,
-        _ => false,
-    }
+    matches!(
+        lengths,
+        [13..=19, 0, ..] | [4, 6, 4 | 5, 0, 0] | [4, 4, 4, 1..=4, 0] | [4, 4, 4, 4, 1..=3]
+    )
 }
 
 fn is_card(text: &str) -> bool {
-    let number: Vec<u32> = digits(text).collect();
+    let mut number = [0_u32; 19];
+    let mut length = 0;
+    for (place, digit) in number.iter_mut().zip(digits(text)) {
+        *place = digit;
+        length += 1;
+    }
+    let number = number.get(..length).unwrap_or_default();
     let prefix = |count: usize| number.iter().take(count).fold(0, |sum, digit| sum * 10 + digit);
     let (two, three, four) = (prefix(2), prefix(3), prefix(4));
     let fits = match number.len() {
@@ -149,7 +171,7 @@ fn is_card(text: &str) -> bool {
         _ => false,
     };
     let same = number.iter().skip(1).all(|digit| number.first() == Some(digit));
-    fits && !same && luhn(&number)
+    fits && !same && luhn(number)
 }
 
 fn luhn(number: &[u32]) -> bool {
@@ -167,20 +189,17 @@ fn luhn(number: &[u32]) -> bool {
 
 /// Takes as many characters as the country's IBANs have; the expression may have taken more.
 fn iban(text: &str) -> Option<Range<usize>> {
-    let country = text.get(..2)?.to_ascii_uppercase();
-    let length: usize = IBAN_LENGTHS
-        .split_ascii_whitespace()
-        .find_map(|entry| entry.strip_prefix(country.as_str()))?
-        .parse()
-        .ok()?;
+    let [first, second, ..] = text.as_bytes() else { return None };
+    let country = [first.to_ascii_uppercase(), second.to_ascii_uppercase()];
+    let row = IBAN_LENGTHS.binary_search_by_key(&country, |(country, _)| *country).ok()?;
+    let (_, length) = *IBAN_LENGTHS.get(row)?;
     let letters = text.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric());
     let (last, _) = letters.clone().nth(length - 1)?;
-    let values = letters.take(length).filter_map(|(_, letter)| letter.to_digit(36));
+    let letters = letters.take(length);
     // The country and check digits belong at the end; the remainder is taken as one goes.
-    let moved: Vec<u32> = values.collect();
-    let (head, body) = moved.split_at_checked(4)?;
-    let rest = body.iter().chain(head).fold(0_u32, |rest, value| {
-        let shift = if *value > 9 { 100 } else { 10 };
+    let moved = letters.clone().skip(4).chain(letters.take(4));
+    let rest = moved.filter_map(|(_, letter)| letter.to_digit(36)).fold(0_u32, |rest, value| {
+        let shift = if value > 9 { 100 } else { 10 };
         (rest * shift + value) % 97
     });
     (rest == 1).then_some(0..last + 1)

@@ -32,11 +32,11 @@ struct Ends {
 }
 
 impl Fields {
-    /// Room for that many fields and bytes, so that filling it allocates once.
-    pub fn with_capacity(count: usize, bytes: usize) -> Self {
+    /// Room for that many fields with that many bytes of names and of values.
+    pub fn with_capacity(count: usize, names: usize, values: usize) -> Self {
         Self {
-            names: String::with_capacity(bytes / 2),
-            values: Vec::with_capacity(bytes),
+            names: String::with_capacity(names),
+            values: Vec::with_capacity(values),
             ends: Vec::with_capacity(count),
         }
     }
@@ -75,7 +75,11 @@ impl Fields {
 
     /// Adds a field at the end; the name is kept in lower case.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        self.names.extend(name.chars().map(|letter| letter.to_ascii_lowercase()));
+        let from = self.names.len();
+        self.names.push_str(name);
+        if let Some(added) = self.names.get_mut(from..) {
+            added.make_ascii_lowercase();
+        }
         self.values.extend_from_slice(value);
         self.ends.push(Ends { name: self.names.len(), value: self.values.len() });
     }

@@ -195,7 +195,8 @@ fn names_http(head: &[u8]) -> bool {
     })
 }
 
-/// Copies httparse's fields; `underscores` says whether names may hold one.
+/// Copies httparse's fields, whose names it holds to be tokens and whose values without control
+/// characters; `underscores` says whether names may hold one.
 pub(crate) fn take_fields(
     headers: &[httparse::Header<'_>],
     bounds: &HeadBounds,
@@ -204,14 +205,12 @@ pub(crate) fn take_fields(
     if headers.len() > bounds.count {
         return Err(HeadFault::TooManyFields);
     }
-    let bytes = headers.iter().map(|header| header.value.len()).sum();
-    let mut fields = Fields::with_capacity(headers.len(), bytes);
+    let names = headers.iter().map(|header| header.name.len()).sum();
+    let values = headers.iter().map(|header| header.value.len()).sum();
+    let mut fields = Fields::with_capacity(headers.len(), names, values);
     for header in headers {
         if !underscores && header.name.contains('_') {
             return Err(HeadFault::Name);
-        }
-        if !header.value.iter().all(|byte| is_value_byte(*byte)) {
-            return Err(HeadFault::Value);
         }
         fields.push(header.name, header.value.trim_ascii());
     }

@@ -4,7 +4,6 @@
 //! becomes U+FFFD, as every reader of the format does it.
 
 /// Reads a stream of events from any split of its bytes.
-#[derive(Debug)]
 pub struct SseDecoder {
     max_event_bytes: usize,
     buffer: Vec<u8>,
@@ -43,7 +42,7 @@ pub enum SseFault {
 }
 
 /// The fields of the event that is being read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Block {
     event: SseEvent,
     comment: Option<String>,
@@ -61,6 +60,13 @@ impl std::fmt::Display for SseFault {
 }
 
 impl std::error::Error for SseFault {}
+
+impl std::fmt::Debug for SseDecoder {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the text: it is what people said to a model.
+        out.debug_struct("SseDecoder").field("buffered", &self.buffer.len()).finish_non_exhaustive()
+    }
+}
 
 impl SseDecoder {
     /// A decoder that refuses events of more bytes than this.
@@ -231,17 +237,29 @@ impl SseEvent {
         }
         let prefix: &[u8] = if self.is_comment { b": " } else { b"data: " };
         if !self.is_comment || !self.data.is_empty() || !self.has_field() {
-            for line in self.data.replace("\r\n", "\n").split(['\n', '\r']) {
-                out.extend_from_slice(prefix);
-                out.extend_from_slice(line.as_bytes());
-                out.push(b'\n');
-            }
+            write_lines(out, prefix, self.data.as_bytes());
         }
         out.push(b'\n');
     }
 
     fn has_field(&self) -> bool {
         self.event.is_some() || self.id.is_some() || self.retry.is_some()
+    }
+}
+
+/// One field for each line: CR, LF and CRLF all end one.
+fn write_lines(out: &mut Vec<u8>, prefix: &[u8], text: &[u8]) {
+    let mut rest = text;
+    loop {
+        let end = memchr::memchr2(b'\r', b'\n', rest);
+        let (line, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, b""));
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(line);
+        out.push(b'\n');
+        rest = match after {
+            [b'\r', b'\n', next @ ..] | [_, next @ ..] => next,
+            [] => return,
+        };
     }
 }
 

@@ -156,6 +156,13 @@ impl Allowance {
     /// Takes a slice and spends one of it: the rest, and the time of the admission. `None`:
     /// nothing is left.
     pub fn take(&self, workers: u32, now: Mono) -> Option<(Slice, Mono)> {
+        let seized = self.seize(workers)?;
+        let rest = self.book(seized.epoch, seized.rest).map_or(0, |()| seized.rest - 1);
+        Some((Slice { rest, ..seized }, Mono(now.0.max(seized.opened))))
+    }
+
+    /// The first half of taking: out of what is left, not yet in a bucket.
+    fn seize(&self, workers: u32) -> Option<Slice> {
         let mut seen = self.state.load(Ordering::Acquire);
         loop {
             let (epoch, left) = split(seen);
@@ -163,19 +170,16 @@ impl Allowance {
                 return None;
             }
             // Smaller as less is left, so that near the end nothing is stranded at an idle worker.
-            let count = (left / workers.saturating_mul(2).max(1)).clamp(1, SLICE_MAX);
+            let rest = (left / workers.saturating_mul(2).max(1)).clamp(1, SLICE_MAX);
             // Read before the swap: while the epoch is open its bucket is not used anew.
             let opened = self.bucket(epoch)?.opened.load(Ordering::Acquire);
-            let taken = join(epoch, left - count);
+            let taken = join(epoch, left - rest);
             let swap =
                 self.state.compare_exchange_weak(seen, taken, Ordering::AcqRel, Ordering::Acquire);
-            if let Err(other) = swap {
-                seen = other;
-                continue;
+            match swap {
+                Ok(_) => return Some(Slice { epoch, opened, rest }),
+                Err(other) => seen = other,
             }
-            let rest = count.saturating_sub(1);
-            let slice = Slice { epoch, opened, rest: self.book(epoch, count).map_or(0, |()| rest) };
-            return Some((slice, Mono(now.0.max(opened))));
         }
     }
 
@@ -369,5 +373,280 @@ fn split(word: u64) -> (u32, u32) {
     #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "the two halves")]
     {
         ((word >> 32) as u32, word as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowance, BUCKETS, Slice, split};
+    use crate::base::clock::Mono;
+    use crate::config::model::Limits;
+    use proptest::prelude::{Strategy, prop_oneof, proptest};
+    use std::sync::atomic::Ordering;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn limits(per_minute: u32) -> Limits {
+        Limits { requests_per_minute: Some(per_minute), in_flight: None }
+    }
+
+    /// Left, booked and owed: at rest they add up to the limit.
+    fn accounted(allowance: &Allowance) -> i64 {
+        let booked: u32 = allowance.buckets.iter().map(super::Bucket::count).sum();
+        let debt = allowance.debt.load(Ordering::Acquire);
+        i64::from(allowance.left()) + i64::from(booked) - i64::from(debt)
+    }
+
+    fn roll_until(allowance: &Allowance, from: u64, to: u64) {
+        (from..=to).step_by(250_000_000).for_each(|now| allowance.roll(Mono(now)));
+    }
+
+    #[test]
+    fn what_was_used_comes_back_after_a_minute_and_no_sooner() {
+        let allowance = Allowance::new(limits(3));
+        allowance.roll(Mono(SECOND));
+        for _ in 0..3 {
+            assert!(allowance.take(1, Mono(SECOND)).is_some());
+        }
+        roll_until(&allowance, SECOND, 61 * SECOND);
+        assert!(allowance.take(1, Mono(61 * SECOND)).is_none());
+        let promised = allowance.frees().0;
+        roll_until(&allowance, 61 * SECOND, promised);
+        assert_eq!(allowance.left(), 3, "the forecast {promised} holds");
+        assert!(promised <= 64 * SECOND, "{promised}");
+    }
+
+    #[test]
+    fn a_booking_later_than_its_bucket_comes_back_later_and_leaks_nothing() {
+        let allowance = Allowance::new(limits(10));
+        allowance.roll(Mono(SECOND));
+        let seized = allowance.seize(1).unwrap();
+        // Others use the bucket, so that it is closed, ended and given back.
+        assert!(allowance.take(1, Mono(SECOND)).is_some());
+        roll_until(&allowance, SECOND, 70 * SECOND);
+        assert_eq!(allowance.book(seized.epoch, seized.rest), None);
+        assert_eq!(accounted(&allowance), 10);
+        assert!(allowance.left() <= 5, "the late booking counts as used now");
+        roll_until(&allowance, 70 * SECOND, 140 * SECOND);
+        assert_eq!(allowance.left(), 10);
+    }
+
+    #[test]
+    fn a_refund_later_than_its_bucket_is_not_given_twice() {
+        let allowance = Allowance::new(limits(100));
+        allowance.roll(Mono(SECOND));
+        let (slice, _) = allowance.take(1, Mono(SECOND)).unwrap();
+        roll_until(&allowance, SECOND, 70 * SECOND);
+        assert_eq!(allowance.left(), 100);
+        allowance.refund(slice);
+        assert_eq!((allowance.left(), accounted(&allowance)), (100, 100));
+    }
+
+    #[test]
+    fn a_slice_is_not_spent_after_its_epoch() {
+        let allowance = Allowance::new(limits(100));
+        allowance.roll(Mono(SECOND));
+        let (mut slice, _) = allowance.take(1, Mono(SECOND)).unwrap();
+        assert!(allowance.spend(&mut slice, Mono(SECOND)).is_some());
+        allowance.roll(Mono(2 * SECOND));
+        // Even for a reading from before.
+        assert!(allowance.spend(&mut slice, Mono(SECOND)).is_none());
+        allowance.refund(slice);
+        assert_eq!(allowance.left(), 98);
+    }
+
+    #[test]
+    fn rolls_that_come_late_or_never_only_give_back_later() {
+        let allowance = Allowance::new(limits(2));
+        assert!(allowance.take(1, Mono(SECOND)).is_some());
+        assert!(allowance.take(1, Mono(SECOND)).is_some());
+        assert!(allowance.take(1, Mono(500 * SECOND)).is_none(), "no roll, nothing back");
+        // Nobody can know when the two passed before this roll.
+        roll_until(&allowance, 500 * SECOND, 560 * SECOND);
+        assert!(allowance.take(1, Mono(560 * SECOND)).is_none());
+        roll_until(&allowance, 560 * SECOND, 565 * SECOND);
+        assert_eq!(allowance.left(), 2);
+    }
+
+    #[test]
+    fn a_control_thread_that_sleeps_between_reading_and_roll_gives_back_no_sooner() {
+        let allowance = Allowance::new(limits(2));
+        allowance.roll(Mono(SECOND));
+        for _ in 0..2 {
+            assert!(allowance.take(9, Mono(5 * SECOND)).is_some());
+        }
+        allowance.roll(Mono(4 * SECOND));
+        roll_until(&allowance, 5 * SECOND, 65 * SECOND - 1);
+        assert!(allowance.take(1, Mono(65 * SECOND - 1)).is_none(), "a minute is not over");
+        roll_until(&allowance, 65 * SECOND, 67 * SECOND);
+        assert_eq!(allowance.left(), 2);
+    }
+
+    #[test]
+    fn an_old_reading_is_admitted_when_its_epoch_opened() {
+        let allowance = Allowance::new(limits(6));
+        allowance.roll(Mono(SECOND));
+        while allowance.take(1, Mono(SECOND)).is_some() {}
+        roll_until(&allowance, SECOND, 70 * SECOND);
+        let (mut slice, first) = allowance.take(1, Mono(2 * SECOND)).unwrap();
+        let second = allowance.spend(&mut slice, Mono(2 * SECOND)).unwrap();
+        assert!(first >= Mono(61 * SECOND) && second >= Mono(61 * SECOND));
+    }
+
+    #[test]
+    fn changed_limits_bring_no_fresh_budget() {
+        let allowance = Allowance::new(limits(10));
+        allowance.roll(Mono(SECOND));
+        for _ in 0..4 {
+            assert!(allowance.take(9, Mono(SECOND)).is_some());
+        }
+        allowance.adapt(limits(3));
+        assert_eq!((allowance.left(), accounted(&allowance)), (0, 3));
+        allowance.adapt(limits(5));
+        assert_eq!((allowance.left(), accounted(&allowance)), (1, 5));
+        allowance.adapt(Limits::default());
+        assert_eq!(allowance.limit(), None);
+        allowance.adapt(limits(5));
+        assert_eq!((allowance.left(), allowance.limit()), (1, Some(5)));
+        allowance.adapt(limits(2));
+        roll_until(&allowance, SECOND, 70 * SECOND);
+        assert_eq!((allowance.left(), accounted(&allowance)), (2, 2));
+    }
+
+    #[test]
+    fn the_ring_outlasts_a_minute_of_the_shortest_buckets_and_many_minutes() {
+        let allowance = Allowance::new(limits(1_000_000));
+        for now in 1..=u64::from(BUCKETS) * 4 {
+            allowance.roll(Mono(now * SECOND));
+            assert!(allowance.take(1000, Mono(now * SECOND)).is_some());
+        }
+        let (epoch, _) = split(allowance.state.load(Ordering::Acquire));
+        assert_eq!(epoch, BUCKETS * 4 - 1, "a bucket each second, never for want of a place");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Advance(u64),
+        Book(usize),
+        Limit(u32),
+        Refund(usize),
+        Roll(u64),
+        Seize(usize, u64),
+        Spend(usize, u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let stale = || prop_oneof![4 => 0..1_u64, 1 => 0..90 * SECOND];
+        prop_oneof![
+            4 => prop_oneof![
+                3 => 0..SECOND / 2,
+                6 => 0..3 * SECOND,
+                2 => 20 * SECOND..58 * SECOND,
+                1 => 58 * SECOND..70 * SECOND,
+            ]
+                .prop_map(Step::Advance),
+            8 => stale().prop_map(Step::Roll),
+            8 => (0..3_usize, stale()).prop_map(|(worker, age)| Step::Seize(worker, age)),
+            8 => (0..3_usize).prop_map(Step::Book),
+            8 => (0..3_usize, stale()).prop_map(|(worker, age)| Step::Spend(worker, age)),
+            3 => (0..3_usize).prop_map(Step::Refund),
+            1 => (0..50_u32).prop_map(Step::Limit),
+        ]
+    }
+
+    #[derive(Default)]
+    struct Worker {
+        seized: Option<Slice>,
+        slice: Slice,
+    }
+
+    impl Worker {
+        fn seize(&mut self, allowance: &Allowance, reading: u64) -> Option<u64> {
+            if self.seized.is_some() || self.slice.rest > 0 {
+                return None;
+            }
+            self.seized = allowance.seize(1);
+            self.seized.map(|seized| reading.max(seized.opened))
+        }
+
+        fn book(&mut self, allowance: &Allowance) {
+            let Some(seized) = self.seized.take() else { return };
+            let booked = allowance.book(seized.epoch, seized.rest);
+            self.slice = Slice { rest: booked.map_or(0, |()| seized.rest - 1), ..seized };
+        }
+
+        fn spend(&mut self, allowance: &Allowance, reading: u64) -> Option<u64> {
+            allowance.spend(&mut self.slice, Mono(reading)).map(|at| at.0)
+        }
+    }
+
+    /// Any order of the half steps of three workers and the control thread, with readings that are
+    /// up to ninety seconds old. The bound is the highest limit that there was.
+    fn run(steps: Vec<Step>) {
+        let allowance = Allowance::new(limits(24));
+        let mut workers = [Worker::default(), Worker::default(), Worker::default()];
+        let (mut now, mut limit, mut highest) = (SECOND, 24, 24);
+        let mut rolled = 0;
+        let mut admitted: Vec<u64> = Vec::new();
+        for step in steps {
+            let at = match step {
+                Step::Advance(by) => {
+                    now += by;
+                    None
+                }
+                Step::Roll(age) => {
+                    // The thread may sleep between its reading and the roll, not before it.
+                    allowance.roll(Mono(now.saturating_sub(age).max(rolled)));
+                    rolled = now;
+                    None
+                }
+                Step::Limit(new) => {
+                    allowance.adapt(limits(new));
+                    (limit, highest) = (new, highest.max(new));
+                    None
+                }
+                Step::Seize(index, age) => {
+                    workers[index].seize(&allowance, now.saturating_sub(age))
+                }
+                Step::Book(index) => {
+                    workers[index].book(&allowance);
+                    None
+                }
+                Step::Spend(index, age) => {
+                    workers[index].spend(&allowance, now.saturating_sub(age))
+                }
+                Step::Refund(index) => {
+                    allowance.refund(std::mem::take(&mut workers[index].slice));
+                    None
+                }
+            };
+            assert!(at.is_none_or(|at| at <= now));
+            admitted.extend(at);
+        }
+        admitted.sort_unstable();
+        for (index, start) in admitted.iter().enumerate() {
+            let end = admitted.partition_point(|at| *at < start + 60 * SECOND);
+            assert!(end - index <= highest.try_into().unwrap(), "{admitted:?}");
+        }
+        for worker in &mut workers {
+            worker.book(&allowance);
+        }
+        assert_eq!(accounted(&allowance), i64::from(limit), "nothing leaks");
+        roll_until(&allowance, now, now + 130 * SECOND);
+        assert_eq!(allowance.left(), limit, "all comes back");
+    }
+
+    proptest! {
+        #![proptest_config(proptest::test_runner::Config {
+            cases: 2000,
+            failure_persistence: None,
+            ..proptest::test_runner::Config::default()
+        })]
+        #[test]
+        fn no_order_of_steps_admits_more_than_the_limit_in_a_minute(
+            steps in proptest::collection::vec(step(), 1..300)
+        ) {
+            run(steps);
+        }
     }
 }

@@ -85,3 +85,63 @@ impl Latency {
 fn empty() -> Option<Box<Histogram<u64>>> {
     Histogram::new_with_bounds(LOWEST, HIGHEST, DIGITS).ok().map(Box::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Latency;
+    use std::time::Duration;
+
+    #[test]
+    fn buckets_are_cumulative_and_the_sum_is_exact() {
+        let mut latency = Latency::default();
+        for micros in [1, 30, 30, 900, 2_000_000] {
+            latency.record(Duration::from_micros(micros));
+        }
+        let bounds = [10, 100, 1000, 10_000].map(Duration::from_micros);
+        assert_eq!(latency.cumulative(&bounds), [1, 3, 4, 4]);
+        assert_eq!((latency.count(), latency.sum()), (5, Duration::from_micros(2_000_961)));
+        let median = latency.quantile(0.5).as_nanos();
+        assert!((29_700..=30_300).contains(&median), "{median}");
+    }
+
+    #[test]
+    fn a_value_on_a_bound_counts_as_not_longer() {
+        let mut latency = Latency::default();
+        let bounds = [1, 5, 250, 1000, 10_000_000].map(Duration::from_micros);
+        for bound in bounds {
+            latency.record(bound);
+        }
+        assert_eq!(latency.cumulative(&bounds), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_counted_at_the_end_of_it() {
+        let mut latency = Latency::default();
+        latency.record(Duration::ZERO);
+        latency.record(Duration::MAX);
+        assert_eq!(latency.count(), 2);
+        assert_eq!(latency.cumulative(&[Duration::from_secs(1)]), [1]);
+    }
+
+    #[test]
+    fn two_together_are_as_one_that_saw_all() {
+        let (mut one, mut two, mut all) =
+            (Latency::default(), Latency::default(), Latency::default());
+        for nanos in (0..1_000_000).step_by(997) {
+            let took = Duration::from_nanos(nanos);
+            if nanos % 2 == 0 {
+                one.record(took);
+            } else {
+                two.record(took);
+            }
+            all.record(took);
+        }
+        one.absorb(&two);
+        one.absorb(&Latency::default());
+        let mut empty = Latency::default();
+        empty.absorb(&one);
+        let bounds: Vec<_> = (0..20).map(|step| Duration::from_micros(step * 50)).collect();
+        assert_eq!(empty.cumulative(&bounds), all.cumulative(&bounds));
+        assert_eq!((empty.count(), empty.sum()), (all.count(), all.sum()));
+    }
+}

@@ -382,3 +382,105 @@ const fn hit_kind(action: Action, direction: Direction) -> usize {
             Direction::Response => 1,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{GATES_MAX, Merged, Meters, REFUSALS_MAX, UpstreamStep};
+    use crate::base::hit::{Action, Direction};
+    use crate::base::usage::Usage;
+    use crate::telemetry::labels::{Labels, Names};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const TOOK: Duration = Duration::from_millis(3);
+
+    fn labels(models: &[&str], rules: &[&str], targets: &[&str]) -> Arc<Labels> {
+        let names = |names: &[&str]| Names::new(names.iter().map(|name| Arc::from(*name)));
+        let targets = targets.iter().map(|name| Arc::from(*name)).collect();
+        Arc::new(Labels { models: names(models), rules: names(rules), targets })
+    }
+
+    fn usage(input_tokens: u64) -> Usage {
+        Usage { input_tokens, output_tokens: 1, cached_tokens: 0 }
+    }
+
+    fn merged(meters: &[&Meters]) -> Merged {
+        let mut merged = Merged::default();
+        for meters in meters {
+            merged.absorb(meters);
+        }
+        merged
+    }
+
+    #[test]
+    fn workers_merge_by_name_even_under_different_labels() {
+        let mut one = Meters::new(labels(&["a", "b"], &["pii.card"], &["x", "y"]));
+        let mut two = Meters::new(labels(&["b"], &["aws.key", "pii.card"], &["y"]));
+        for meters in [&mut one, &mut two] {
+            meters.request("chat", Some(200), TOOK);
+            meters.refusal("permit", "denied", Some("pii.card"));
+            meters.hit("pii.card", Action::Mask, Direction::Request);
+            meters.tokens("b", &usage(5));
+            meters.gate("caller", TOOK);
+            meters.counts().connections += 2;
+        }
+        one.upstream(1, UpstreamStep::FirstByte, TOOK);
+        two.upstream(0, UpstreamStep::FirstByte, TOOK);
+        two.upstream_failed(0);
+        let all = merged(&[&one, &two]);
+        assert_eq!(all.requests[&("chat", "2xx")], 2);
+        assert_eq!(all.refusals[&("permit", "denied")], 2);
+        assert_eq!(all.refused_by_rule[&("permit", "pii.card".to_owned())], 2);
+        assert_eq!(all.hits[&("pii.card".to_owned(), "mask", "request")], 2);
+        assert_eq!(all.tokens["b"].input_tokens, 10);
+        assert_eq!((all.gates["caller"].count(), all.whole.count()), (2, 2));
+        assert_eq!(all.upstreams["y"].first_byte.count(), 2);
+        assert_eq!((all.upstreams["y"].failures, all.counts.connections), (1, 4));
+    }
+
+    #[test]
+    fn names_that_the_configuration_does_not_know_are_other() {
+        let mut meters = Meters::new(labels(&["a"], &[], &[]));
+        meters.tokens("made up by a caller", &usage(1));
+        meters.hit("unknown", Action::Block, Direction::Response);
+        meters.upstream(99, UpstreamStep::Connect, TOOK);
+        let all = merged(&[&meters]);
+        assert_eq!(all.tokens.keys().collect::<Vec<_>>(), ["other"]);
+        assert_eq!(all.hits[&("other".to_owned(), "block", "response")], 1);
+        assert_eq!(all.upstreams["other"].connect.count(), 1);
+    }
+
+    #[test]
+    fn words_of_our_own_are_bounded_too() {
+        let mut meters = Meters::new(labels(&[], &[], &[]));
+        for count in 0..REFUSALS_MAX + 10 {
+            let name: &'static str = Box::leak(count.to_string().into_boxed_str());
+            meters.refusal(name, "code", None);
+            meters.gate(name, TOOK);
+        }
+        let all = merged(&[&meters]);
+        assert_eq!(all.refusals[&("other", "other")], 10);
+        assert_eq!(all.gates.len(), GATES_MAX);
+    }
+
+    #[test]
+    fn a_reload_loses_no_count() {
+        let mut meters = Meters::new(labels(&["gone", "stays"], &["r1", "r2"], &["x", "y"]));
+        meters.request("mcp", None, TOOK);
+        meters.tokens("gone", &usage(1));
+        meters.tokens("stays", &usage(2));
+        meters.hit("r1", Action::Flag, Direction::Request);
+        meters.hit("r2", Action::Flag, Direction::Request);
+        meters.refusal("permit", "denied", Some("r2"));
+        meters.upstream(1, UpstreamStep::Total, TOOK);
+        meters.relabel(&labels(&["new", "stays"], &["r0", "r2"], &["y"]));
+        meters.tokens("stays", &usage(2));
+        let all = merged(&[&meters]);
+        assert_eq!(all.requests[&("mcp", "none")], 1);
+        assert_eq!((all.tokens["stays"].input_tokens, all.tokens["other"].input_tokens), (4, 1));
+        assert_eq!(all.hits[&("r2".to_owned(), "flag", "request")], 1);
+        assert_eq!(all.hits[&("other".to_owned(), "flag", "request")], 1);
+        assert_eq!(all.refused_by_rule[&("permit", "r2".to_owned())], 1);
+        assert_eq!((all.upstreams["y"].total.count(), all.whole.count()), (1, 1));
+    }
+}

@@ -233,3 +233,99 @@ impl Page<'_> {
         self.sample(&format!("{name}_count"), &own, latency.count())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::base::hit::{Action, Direction};
+    use crate::base::usage::Usage;
+    use crate::telemetry::labels::{Labels, Names};
+    use crate::telemetry::meters::{Merged, Meters, UpstreamStep};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn page() -> String {
+        let names = |name: &str| Names::new([Arc::from(name)]);
+        let labels = Labels {
+            models: names("a \"quoted\"\\ model\nof two lines"),
+            rules: names("pii.card"),
+            targets: vec![Arc::from("openai")],
+        };
+        let mut meters = Meters::new(Arc::new(labels));
+        meters.request("chat", Some(200), Duration::from_millis(30));
+        meters.request("mcp", Some(429), Duration::from_micros(20));
+        meters.refusal("lease", "rate_limited", None);
+        meters.refusal("permit", "denied", Some("pii.card"));
+        meters.hit("pii.card", Action::Mask, Direction::Response);
+        let usage = Usage { input_tokens: 7, output_tokens: 3, cached_tokens: 0 };
+        meters.tokens("a \"quoted\"\\ model\nof two lines", &usage);
+        meters.gate("caller", Duration::from_micros(3));
+        meters.upstream(0, UpstreamStep::FirstByte, Duration::from_millis(20));
+        meters.counts().bytes_in = 11;
+        let mut merged = Merged::default();
+        merged.absorb(&meters);
+        merged.control.queues = vec![("archive", 4)];
+        merged.control.last_reload_successful = true;
+        let mut out = String::new();
+        write(&merged, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_page_says_what_was_counted() {
+        let page = page();
+        for line in [
+            "ringwall_requests_total{kind=\"chat\",status=\"2xx\"} 1",
+            "ringwall_requests_total{kind=\"mcp\",status=\"4xx\"} 1",
+            "ringwall_refusals_total{gate=\"lease\",code=\"rate_limited\"} 1",
+            "ringwall_refusals_by_rule_total{gate=\"permit\",rule=\"pii.card\"} 1",
+            "ringwall_guard_hits_total{rule=\"pii.card\",action=\"mask\",direction=\"response\"} 1",
+            concat!(
+                r#"ringwall_tokens_total{model="a \"quoted\"\\ model\nof two lines","#,
+                r#"direction="input"} 7"#
+            ),
+            "ringwall_gate_duration_seconds_bucket{gate=\"caller\",le=\"0.0000025\"} 0",
+            "ringwall_gate_duration_seconds_bucket{gate=\"caller\",le=\"0.000005\"} 1",
+            "ringwall_gate_duration_seconds_sum{gate=\"caller\"} 0.000003",
+            "ringwall_upstream_first_byte_seconds_count{upstream=\"openai\"} 1",
+            "ringwall_request_duration_seconds_bucket{le=\"0.0005\"} 1",
+            "ringwall_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+            "ringwall_request_duration_seconds_count 2",
+            "ringwall_queue_depth{queue=\"archive\"} 4",
+            "ringwall_config_last_reload_successful 1",
+            "ringwall_bytes_total{direction=\"in\"} 11",
+            "ringwall_dropped_total 0",
+        ] {
+            assert!(page.lines().any(|own| own == line), "{line} in\n{page}");
+        }
+    }
+
+    /// The rules of the exposition format: a family's lines stand together, after its one HELP and
+    /// TYPE; no series is named twice; the page ends with a newline.
+    #[test]
+    fn the_page_keeps_the_format() {
+        let page = page();
+        assert!(page.ends_with('\n'));
+        let (mut families, mut series) = (BTreeSet::new(), BTreeSet::new());
+        let (mut helped, mut family) = ("", "");
+        for line in page.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                helped = help.split(' ').next().unwrap();
+                continue;
+            }
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                family = kind.split(' ').next().unwrap();
+                assert!(helped == family && families.insert(family), "{line}");
+                continue;
+            }
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let base = name.split('{').next().unwrap();
+            let suffix = base.strip_prefix(family).unwrap_or("another family");
+            assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line} in {family}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(series.insert(name), "{line}");
+        }
+        assert!(families.len() > 15);
+    }
+}

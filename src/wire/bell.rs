@@ -82,3 +82,41 @@ impl Bell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bell, Ringer, bell};
+    use crate::wire::error::WireError;
+    use crate::wire::runtime::{self, Driver, Either};
+    use std::time::Duration;
+
+    #[test]
+    fn rings_from_another_thread_are_heard_and_never_block() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let (ringer, bell) = bell().unwrap();
+            runtime::run(Some(driver), |_| ring_and_hear(ringer, bell)).unwrap();
+        }
+    }
+
+    async fn ring_and_hear(ringer: Ringer, mut bell: Bell) {
+        std::thread::scope(|scope| {
+            // More than any pair holds, so a blocking ring would hang here.
+            scope.spawn(|| (0..100_000).for_each(|_| ringer.ring()));
+        });
+        assert_eq!(bell.heard().await, Ok(()));
+        drop(ringer);
+        while bell.heard().await == Ok(()) {}
+        assert_eq!(bell.heard().await, Err(WireError::Closed));
+    }
+
+    #[test]
+    fn a_bell_that_nobody_rings_is_silent() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let (_ringer, mut bell) = bell().unwrap();
+            let heard = runtime::run(Some(driver), async move |_| {
+                runtime::race(bell.heard(), runtime::sleep(Duration::from_millis(5))).await
+            });
+            assert_eq!(heard.unwrap(), Either::Second(()));
+        }
+    }
+}

@@ -19,3 +19,21 @@ pub fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
     }
     Ok(addresses)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn addresses_resolve_to_themselves_and_names_to_each_address_once() {
+        assert_eq!(resolve("127.0.0.1", 80).unwrap(), ["127.0.0.1:80".parse().unwrap()]);
+        assert_eq!(resolve("[::1]", 443).unwrap(), ["[::1]:443".parse().unwrap()]);
+        let mut found = resolve("localhost", 1).unwrap();
+        assert!(found.iter().all(|address| address.ip().is_loopback()));
+        let before = found.len();
+        found.sort();
+        found.dedup();
+        assert_eq!(found.len(), before);
+        resolve("no such name", 1).unwrap_err();
+    }
+}

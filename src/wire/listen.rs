@@ -81,3 +81,40 @@ impl Listener {
         Ok(self.ready.get_or_init(|| ready))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IN_A_ROW, Listener};
+    use crate::wire::runtime::{self, Driver, Either};
+    use std::net::TcpStream;
+
+    #[test]
+    fn two_workers_listen_on_one_address() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let second = Listener::bind(first.local()).unwrap();
+        assert_eq!(first.local(), second.local());
+    }
+
+    #[test]
+    fn every_connection_of_a_burst_is_accepted_and_dropped_waits_lose_none() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let count = usize::try_from(IN_A_ROW).unwrap() * 3;
+            assert_eq!(runtime::run(Some(driver), |_| accept_burst(count)).unwrap(), count);
+        }
+    }
+
+    /// Accepts until that many came, giving each wait up very soon.
+    async fn accept_burst(count: usize) -> usize {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let given_up = runtime::race(listener.accept(), runtime::yield_now()).await;
+        assert!(matches!(given_up, Either::Second(())));
+        let callers: Vec<_> = (0..count).map(|_| TcpStream::connect(listener.local())).collect();
+        let mut accepted = 0;
+        while accepted < count {
+            let next = runtime::race(listener.accept(), runtime::yield_now()).await;
+            accepted += usize::from(matches!(next, Either::First(Ok(_))));
+        }
+        drop(callers);
+        accepted
+    }
+}

@@ -72,3 +72,88 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IDLE_MAX, Pool};
+    use crate::base::clock::Clock;
+    use crate::wire::error::WireError;
+    use crate::wire::runtime;
+    use crate::wire::socket::Socket;
+    use crate::wire::watch::Watch;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Runs a test with a way to make sockets, whose peer's address tells them apart.
+    fn with_sockets(test: impl Fn(&dyn Fn() -> (Socket, TcpStream), &Clock)) {
+        let clock = Clock::simulated();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime::run(None, async |_| {
+            let watch = Watch::new(clock.clone());
+            let make = || {
+                let near = TcpStream::connect(address).unwrap();
+                let (far, _) = listener.accept().unwrap();
+                (Socket::adopt(far, &watch).unwrap(), near)
+            };
+            test(&make, &clock);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_freshest_is_taken_and_the_stale_are_dropped() {
+        with_sockets(|socket, clock| {
+            let mut pool = Pool::new(vec![4, 4]);
+            let (old, _a) = socket();
+            let (new, _b) = socket();
+            let fresh = new.peer();
+            pool.put(0, old, clock.mono());
+            clock.advance(SECOND);
+            pool.put(0, new, clock.mono());
+            assert!(pool.take(1, clock.mono()).is_none());
+            assert_eq!(pool.take(0, clock.mono()).unwrap().peer(), fresh);
+            clock.advance(IDLE_MAX);
+            assert!(pool.take(0, clock.mono()).is_none());
+            assert_eq!(pool.idle(), 0);
+        });
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_unknown_targets_keep_nothing() {
+        with_sockets(|socket, clock| {
+            let mut pool = Pool::new(vec![1, 0]);
+            let (first, _a) = socket();
+            let (second, _b) = socket();
+            let kept = second.peer();
+            pool.put(0, first, clock.mono());
+            pool.put(0, second, clock.mono());
+            pool.put(1, socket().0, clock.mono());
+            pool.put(9, socket().0, clock.mono());
+            assert_eq!(pool.idle(), 1);
+            assert_eq!(pool.take(0, clock.mono()).unwrap().peer(), kept);
+            pool.put(0, socket().0, clock.mono());
+            pool.clear();
+            assert_eq!(pool.idle(), 0);
+        });
+    }
+
+    #[test]
+    fn a_spent_connection_is_not_kept() {
+        let spent = runtime::run(None, async |_| {
+            let watch = Watch::new(Clock::machine());
+            let other = TcpListener::bind("127.0.0.1:0").unwrap();
+            let _near = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+            let mut far = Socket::adopt(other.accept().unwrap().0, &watch).unwrap();
+            watch.stop_all();
+            let mut into = Vec::new();
+            assert_eq!(far.read(&mut into, 9, SECOND).await, Err(WireError::Stopped));
+            let mut pool = Pool::new(vec![1]);
+            pool.put(0, far, watch.now());
+            pool.idle()
+        });
+        assert_eq!(spent.unwrap(), 0);
+    }
+}

@@ -110,7 +110,6 @@ fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
 }
 
 /// One connection's TLS, between the plain bytes and those of the socket.
-#[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
     /// From the socket; what stands before `at` was taken in.
@@ -259,3 +258,275 @@ fn fault_of(error: &Error) -> TlsFault {
 
 /// The one protocol that we speak (RFC 7301 §6).
 const ALPN: &[u8] = b"http/1.1";
+
+#[cfg(test)]
+mod tests {
+    use super::{TlsFault, client_config, server_config};
+    use crate::base::clock::Clock;
+    use crate::wire::dial;
+    use crate::wire::error::WireError;
+    use crate::wire::listen::Listener;
+    use crate::wire::runtime::{self, Driver};
+    use crate::wire::socket::{AHEAD_BYTES_MAX, Socket};
+    use crate::wire::watch::Watch;
+    use rustls::{ClientConfig, ServerConfig};
+    use std::path::PathBuf;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    /// Test data: made for these tests, for `localhost` and 127.0.0.1, and used nowhere else.
+    const TEST_CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBoDCCAUagAwIBAgIUVhDuONj5hK1gXvEpNwdOsFZvbs8wCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDAgFw0yNjExMjUxMDI1NTZaGA8yMTI2
+MTEwMTEwMjU1NlowGDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABAysu7AotVEEMBnDe9j9BsxyQ9EUhrZBIKuL1Ii+QQvm
+lFO9lVJVRVSvyMO3pLj/f1QPYrMp6E6Mb0pb47raFRejbDBqMB0GA1UdDgQWBBRH
+q3zvwLROc3xYM4tWV6zGbjQmyjAfBgNVHSMEGDAWgBRHq3zvwLROc3xYM4tWV6zG
+bjQmyjAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDAYDVR0TAQH/BAIwADAK
+BggqhkjOPQQDAgNIADBFAiEA5fxRM6G4x+YsyVJ95uIV3v6DX8KK15o8BzFEsnt1
+7JgCIENWStVLbgSvsm8a/oE0gVHNniqikgUxEXjKTsq0xSEd
+-----END CERTIFICATE-----
+";
+    /// Test data: the key of [`TEST_CERTIFICATE`]. It protects nothing.
+    const TEST_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgBqKR9Mcah8A+8uuL
+BYfX8a+x2mm1xEMdAGX3Vp8slLehRANCAAQMrLuwKLVRBDAZw3vY/QbMckPRFIa2
+QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
+-----END PRIVATE KEY-----
+";
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    struct Files {
+        folder: TempDir,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            let files = Self { folder: TempDir::new().unwrap() };
+            std::fs::write(files.certificate(), TEST_CERTIFICATE).unwrap();
+            std::fs::write(files.key(), TEST_KEY).unwrap();
+            files
+        }
+
+        fn certificate(&self) -> PathBuf {
+            self.folder.path().join("certificate.pem")
+        }
+
+        fn key(&self) -> PathBuf {
+            self.folder.path().join("key.pem")
+        }
+    }
+
+    /// A worker's worth of TLS: both configurations and a watch that ticks.
+    struct Stage {
+        server: Arc<ServerConfig>,
+        client: Arc<ClientConfig>,
+        watch: Watch,
+    }
+
+    impl Stage {
+        fn new() -> Rc<Self> {
+            let files = Files::new();
+            let stage = Self {
+                server: server_config(&files.certificate(), &files.key()).unwrap(),
+                client: client_config(Some(&files.certificate())).unwrap(),
+                watch: Watch::new(Clock::machine()),
+            };
+            runtime::spawn(stage.watch.clone().keep(), || panic!("the watch must not panic"));
+            Rc::new(stage)
+        }
+
+        /// What each side of a handshake says.
+        async fn shake(
+            self: &Rc<Self>,
+            client: Arc<ClientConfig>,
+            name: &str,
+        ) -> (Result<Socket, WireError>, Result<Socket, WireError>) {
+            let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local();
+            let (server, watch) = (Arc::clone(&self.server), self.watch.clone());
+            let far = monoio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let socket = Socket::adopt(stream, &watch).unwrap();
+                socket.accept_tls(server, LIMIT).await
+            });
+            let near = dial::connect_tls(address, &self.watch, LIMIT, client, name).await;
+            (near, far.await)
+        }
+
+        async fn pair(self: &Rc<Self>) -> (Socket, Socket) {
+            let (near, far) = self.shake(Arc::clone(&self.client), "localhost").await;
+            (near.unwrap(), far.unwrap())
+        }
+    }
+
+    fn on_both<F: Future<Output = ()>>(test: impl Fn(Rc<Stage>) -> F) {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            runtime::run(Some(driver), async |_| test(Stage::new()).await).unwrap();
+        }
+    }
+
+    #[test]
+    fn bytes_arrive_and_close_notify_is_the_end() {
+        on_both(async |stage| {
+            let (mut near, mut far) = stage.pair().await;
+            near.write(b"hello".to_vec(), LIMIT).await.unwrap();
+            let mut got = Vec::new();
+            assert_eq!(far.idle(&mut got, LIMIT).await, Ok(5));
+            far.write(b"world".to_vec(), LIMIT).await.unwrap();
+            assert_eq!(near.read(&mut got, 2, LIMIT).await, Ok(2));
+            assert_eq!(near.read(&mut got, 9, LIMIT).await, Ok(3));
+            assert_eq!(got, b"helloworld");
+            assert!(near.is_reusable());
+            runtime::spawn(near.shutdown(), || {});
+            assert_eq!(far.read(&mut got, 9, LIMIT).await, Ok(0));
+        });
+    }
+
+    #[test]
+    fn a_connection_that_ends_without_close_notify_is_no_end() {
+        on_both(async |stage| {
+            let (near, mut far) = stage.pair().await;
+            drop(near);
+            let mut got = Vec::new();
+            assert_eq!(far.read(&mut got, 9, LIMIT).await, Err(WireError::Closed));
+        });
+    }
+
+    /// Sends that many bytes back and ends.
+    async fn echo(mut socket: Socket, count: usize) {
+        let mut got = Vec::new();
+        while got.len() < count {
+            socket.read(&mut got, 64 * 1024, LIMIT).await.unwrap();
+        }
+        socket.write(got, LIMIT).await.unwrap();
+        socket.shutdown().await;
+    }
+
+    #[test]
+    fn large_bodies_arrive_whole_both_ways() {
+        on_both(async |stage| {
+            let (mut near, far) = stage.pair().await;
+            let body: Vec<u8> = (0..500_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+            let expected = body.clone();
+            runtime::spawn(echo(far, body.len()), || panic!("the echo must not panic"));
+            near.write(body, LIMIT).await.unwrap();
+            let mut got = Vec::new();
+            while near.read(&mut got, 64 * 1024, LIMIT).await.unwrap() > 0 {}
+            assert!(got == expected);
+        });
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_noticed_with_and_without_close_notify() {
+        on_both(async |stage| {
+            assert_eq!(leave(&stage, true).await, Err(WireError::PeerGone));
+            assert_eq!(leave(&stage, false).await, Err(WireError::PeerGone));
+        });
+    }
+
+    /// What reading a silent upstream says when the client leaves meanwhile.
+    async fn leave(stage: &Rc<Stage>, notify: bool) -> Result<usize, WireError> {
+        let (mut upstream, _silent) = stage.pair().await;
+        let (leaver, mut client) = stage.pair().await;
+        let leave = async move {
+            runtime::sleep(Duration::from_millis(3)).await;
+            if notify {
+                leaver.shutdown().await;
+            }
+        };
+        runtime::spawn(leave, || {});
+        upstream.read_while(&mut Vec::new(), 64, LIMIT, &mut client).await
+    }
+
+    #[test]
+    fn what_a_client_sends_ahead_is_kept() {
+        on_both(async |stage| {
+            let (mut upstream, mut origin) = stage.pair().await;
+            let (mut caller, mut client) = stage.pair().await;
+            let size = 3 * AHEAD_BYTES_MAX;
+            let talk = async move {
+                caller.write(vec![b'x'; size], LIMIT).await.unwrap();
+                // Long enough for the client to be watched.
+                runtime::sleep(Duration::from_millis(130)).await;
+                origin.write(b"answer".to_vec(), LIMIT).await.unwrap();
+                runtime::sleep(LIMIT).await;
+                drop((caller, origin));
+            };
+            runtime::spawn(talk, || panic!("the peers must not panic"));
+            let mut got = Vec::new();
+            let read = upstream.read_while(&mut got, 64, LIMIT, &mut client).await;
+            assert_eq!(read, Ok(6));
+            assert!(!client.is_reusable());
+            let mut all = Vec::new();
+            while all.len() < size {
+                client.read(&mut all, 4096, LIMIT).await.unwrap();
+            }
+            assert!(all.iter().all(|byte| *byte == b'x'));
+        });
+    }
+
+    #[test]
+    fn only_the_right_name_signed_by_the_right_authority_is_trusted() {
+        on_both(async |stage| {
+            let (near, _) = stage.shake(Arc::clone(&stage.client), "127.0.0.1").await;
+            near.unwrap();
+            let (near, far) = stage.shake(Arc::clone(&stage.client), "example.com").await;
+            assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::OtherName)));
+            // The server is told by an alert.
+            assert_eq!(far.map(drop), Err(WireError::Tls(TlsFault::Alert)));
+            let (near, _) = stage.shake(client_config(None).unwrap(), "localhost").await;
+            assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::Untrusted)));
+            let (near, _) = stage.shake(Arc::clone(&stage.client), "no name").await;
+            assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::Name)));
+        });
+    }
+
+    #[test]
+    fn plain_text_on_a_tls_port_is_a_fault() {
+        on_both(async |stage| {
+            let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local();
+            let mut near = dial::connect(address, &stage.watch, LIMIT).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            near.write(b"GET / HTTP/1.1\r\n\r\n".to_vec(), LIMIT).await.unwrap();
+            let far = Socket::adopt(stream, &stage.watch).unwrap();
+            let shaken = far.accept_tls(Arc::clone(&stage.server), LIMIT).await;
+            assert_eq!(shaken.map(drop), Err(WireError::Tls(TlsFault::Protocol)));
+        });
+    }
+
+    #[test]
+    fn a_silent_handshake_runs_into_its_limit() {
+        on_both(async |stage| {
+            let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let _near = dial::connect(listener.local(), &stage.watch, LIMIT).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let far = Socket::adopt(stream, &stage.watch).unwrap();
+            let short = Duration::from_millis(10);
+            let shaken = far.accept_tls(Arc::clone(&stage.server), short).await;
+            assert_eq!(shaken.map(drop), Err(WireError::Deadline));
+        });
+    }
+
+    #[test]
+    fn a_file_that_does_not_serve_is_named() {
+        let files = Files::new();
+        let (certificate, key) = (files.certificate(), files.key());
+        let missing = files.folder.path().join("missing.pem");
+        let server = |chain, key| server_config(chain, key).map(drop);
+        assert_eq!(server(&certificate, &key), Ok(()));
+        assert_eq!(server(&missing, &key), Err(TlsFault::CertificateFile));
+        assert_eq!(server(&key, &key), Err(TlsFault::CertificateFile));
+        assert_eq!(server(&certificate, &missing), Err(TlsFault::KeyFile));
+        assert_eq!(server(&certificate, &certificate), Err(TlsFault::KeyFile));
+        assert_eq!(client_config(Some(&missing)).map(drop), Err(TlsFault::Authority));
+        assert_eq!(client_config(Some(&key)).map(drop), Err(TlsFault::Authority));
+        assert_eq!(client_config(None).map(drop), Ok(()));
+    }
+}

@@ -155,6 +155,11 @@ impl Watch {
         self.0.stopped.get().is_some()
     }
 
+    /// How many sockets it has had at once.
+    pub fn places(&self) -> usize {
+        self.0.deadlines.borrow().len()
+    }
+
     /// A place for one socket.
     pub(crate) fn sit(&self) -> Seat {
         let index = self.0.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -257,3 +262,115 @@ impl Drop for Armed<'_> {
 
 /// The deadline of a place where nothing waits.
 const NEVER: Mono = Mono(u64::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::{Fired, LAST_WORDS, Manner, Seat, Watch};
+    use crate::base::clock::{Clock, Mono};
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn wait(
+        seat: &Seat,
+        manner: Manner,
+        deadline: Mono,
+    ) -> impl Future<Output = Result<(), Fired>> {
+        seat.guard(manner, deadline, std::future::pending())
+    }
+
+    #[test]
+    fn a_deadline_fires_at_its_tick_and_not_before() {
+        let clock = Clock::simulated();
+        let watch = Watch::new(clock.clone());
+        let seats = [watch.sit(), watch.sit()];
+        let mut early = pin!(wait(&seats[0], Manner::Listen, watch.now().plus(SECOND)));
+        let mut late = pin!(wait(&seats[1], Manner::Speak, watch.now().plus(SECOND * 2)));
+        assert_eq!(poll(early.as_mut()), Poll::Pending);
+        assert_eq!(poll(late.as_mut()), Poll::Pending);
+        watch.tick(watch.now());
+        assert_eq!(poll(early.as_mut()), Poll::Pending);
+        clock.advance(SECOND);
+        watch.tick(watch.now());
+        assert_eq!(poll(early.as_mut()), Poll::Ready(Err(Fired::Deadline)));
+        assert_eq!(poll(late.as_mut()), Poll::Pending);
+        clock.advance(SECOND);
+        watch.tick(watch.now());
+        assert_eq!(poll(late.as_mut()), Poll::Ready(Err(Fired::Deadline)));
+    }
+
+    #[test]
+    fn what_is_done_counts_even_when_it_is_late() {
+        let watch = Watch::new(Clock::simulated());
+        let seat = watch.sit();
+        let done = std::cell::Cell::new(false);
+        let operation =
+            std::future::poll_fn(|_| if done.get() { Poll::Ready(7) } else { Poll::Pending });
+        let mut guarded = pin!(seat.guard(Manner::Listen, watch.now(), operation));
+        assert_eq!(poll(guarded.as_mut()), Poll::Pending);
+        watch.tick(watch.now());
+        done.set(true);
+        assert_eq!(poll(guarded.as_mut()), Poll::Ready(Ok(7)));
+    }
+
+    #[test]
+    fn a_stop_ends_listening_at_once_and_speaking_soon() {
+        let clock = Clock::simulated();
+        let watch = Watch::new(clock.clone());
+        let seats = [watch.sit(), watch.sit(), watch.sit()];
+        let far = watch.now().plus(SECOND * 100);
+        let mut listen = pin!(wait(&seats[0], Manner::Listen, far));
+        let mut speak = pin!(wait(&seats[1], Manner::Speak, far));
+        assert_eq!(poll(listen.as_mut()), Poll::Pending);
+        assert_eq!(poll(speak.as_mut()), Poll::Pending);
+        watch.stop_all();
+        assert_eq!(poll(listen.as_mut()), Poll::Ready(Err(Fired::Stopped)));
+        assert_eq!(poll(speak.as_mut()), Poll::Pending);
+        let mut later = pin!(wait(&seats[2], Manner::Listen, far));
+        assert_eq!(poll(later.as_mut()), Poll::Ready(Err(Fired::Stopped)));
+        let mut words = pin!(wait(&seats[0], Manner::Speak, far));
+        assert_eq!(poll(words.as_mut()), Poll::Pending);
+        clock.advance(LAST_WORDS);
+        watch.tick(watch.now());
+        assert_eq!(poll(speak.as_mut()), Poll::Ready(Err(Fired::Stopped)));
+        assert_eq!(poll(words.as_mut()), Poll::Ready(Err(Fired::Stopped)));
+    }
+
+    #[test]
+    fn places_are_used_again_and_remember_nothing() {
+        let watch = Watch::new(Clock::simulated());
+        let seat = watch.sit();
+        {
+            let mut wait = pin!(wait(&seat, Manner::Listen, watch.now()));
+            assert_eq!(poll(wait.as_mut()), Poll::Pending);
+            watch.tick(watch.now());
+        }
+        let index = seat.index;
+        drop(seat);
+        let seat = watch.sit();
+        assert_eq!(seat.index, index);
+        let mut fresh = pin!(wait(&seat, Manner::Listen, watch.now().plus(SECOND)));
+        assert_eq!(poll(fresh.as_mut()), Poll::Pending);
+    }
+
+    #[test]
+    fn a_dropped_wait_is_not_fired() {
+        let clock = Clock::simulated();
+        let watch = Watch::new(clock.clone());
+        let seat = watch.sit();
+        {
+            let mut wait = pin!(wait(&seat, Manner::Listen, watch.now().plus(SECOND)));
+            assert_eq!(poll(wait.as_mut()), Poll::Pending);
+        }
+        clock.advance(SECOND * 9);
+        watch.tick(watch.now());
+        assert!(watch.0.places.borrow()[seat.index].fired.is_none());
+        assert!(watch.0.places.borrow()[seat.index].waker.is_none());
+    }
+}

@@ -1,13 +1,13 @@
 //! Integration tests, by room; one binary, so that they link once.
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod cli;
 mod crash;
 mod evidence;
 mod faults;

@@ -137,6 +137,20 @@ fn a_bad_file_or_one_that_needs_a_restart_changes_nothing_and_says_why() {
     assert!(is_latest(&gateway));
 }
 
+/// Asks again and again, whole and as a stream; every answer must be good.
+fn ask_until(gateway: &Gateway, stop: &AtomicBool, served: &AtomicUsize) {
+    let mut client = Client::connect(gateway.address);
+    for more in ["", ",\"stream\":true"].iter().cycle() {
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        ask_chat(&mut client, "hi", more);
+        let answer = client.answer("POST");
+        assert_eq!((answer.status(), answer.is_whole), (200, true));
+        served.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 #[test]
 fn ten_reloads_under_load_fail_no_request() {
     let (_upstreams, gateway, before) = begin();
@@ -144,17 +158,7 @@ fn ten_reloads_under_load_fail_no_request() {
     let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                let mut client = Client::connect(gateway.address);
-                while !stop.load(Ordering::Acquire) {
-                    for more in ["", ",\"stream\":true"] {
-                        ask_chat(&mut client, "hi", more);
-                        let answer = client.answer("POST");
-                        assert_eq!((answer.status(), answer.is_whole), (200, true));
-                        served.fetch_add(1, Ordering::AcqRel);
-                    }
-                }
-            });
+            scope.spawn(|| ask_until(&gateway, &stop, &served));
         }
         for round in 0..10 {
             let before_it = served.load(Ordering::Acquire);

@@ -145,24 +145,11 @@ fn operators_see_health_and_meters() {
 fn term_drains_a_live_stream_and_the_audit_log_verifies() {
     let upstreams = upstreams();
     let mut gateway = Gateway::before(&upstreams);
-    let mut client = Client::connect(gateway.address);
-    let key = format!("Bearer {KEY}");
-    let body = json!({"model": "demo-model", "stream": true,
-        "messages": [{"role": "user", "content": "slow [demo chunks=40 gap_ms=25]"}]});
-    let fields = [("authorization", key.as_str()), ("content-type", "application/json")];
-    client.ask("POST", "/v1/chat/completions", &fields, body.to_string().as_bytes());
-    let begun = client.hear();
-    assert!(begun.starts_with(b"HTTP/1.1 200"));
+    let mut stream = gateway.begin_stream("slow [demo chunks=40 gap_ms=25]");
     gateway.signal("TERM");
-    let mut rest = begun;
-    loop {
-        let more = client.hear();
-        if more.is_empty() {
-            break;
-        }
-        rest.extend(more);
-    }
-    assert!(String::from_utf8_lossy(&rest).contains("[DONE]"), "the stream was cut");
+    let answer = stream.answer("POST");
+    assert!(answer.is_whole, "the stream was cut");
+    assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
     assert!(gateway.wait().success(), "{}", gateway.log());
     let folder = gateway.audit_folder().display().to_string();
     let verified = run(&["audit", "verify", &folder]);

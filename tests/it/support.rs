@@ -157,6 +157,20 @@ impl Gateway {
         let body = format!("{{\"model\":\"demo-model\",\"messages\":{messages}{more}}}");
         self.post("/v1/chat/completions", &body)
     }
+
+    /// Asks for a stream with [`KEY`]; it has begun when this returns.
+    pub fn begin_stream(&self, prompt: &str) -> Client {
+        let mut client = Client::connect(self.address);
+        let key = format!("Bearer {KEY}");
+        let body = serde_json::json!({"model": "demo-model", "stream": true,
+            "messages": [{"role": "user", "content": prompt}]});
+        let fields = [("authorization", &*key), ("content-type", "application/json")];
+        client.ask("POST", "/v1/chat/completions", &fields, body.to_string().as_bytes());
+        while client.inbox.is_empty() {
+            assert!(client.read() > 0, "it ended before it began:\n{}", self.log());
+        }
+        client
+    }
 }
 
 impl Drop for Gateway {
@@ -321,6 +335,14 @@ impl Client {
         }
     }
 
+    /// Whatever comes next, as it comes; nothing once the other side ended.
+    pub fn hear(&mut self) -> Vec<u8> {
+        if self.inbox.is_empty() {
+            self.read();
+        }
+        std::mem::take(&mut self.inbox)
+    }
+
     fn head(&mut self, method: &str) -> ResponseHead {
         let method = method.parse().expect("a method");
         let mut found = None;
@@ -334,14 +356,6 @@ impl Client {
             }
         }
         found.expect("the loop ends with it")
-    }
-
-    /// Reads what comes next, as it comes; nothing at the end.
-    pub fn hear(&mut self) -> Vec<u8> {
-        if self.inbox.is_empty() {
-            self.read();
-        }
-        std::mem::take(&mut self.inbox)
     }
 
     fn read(&mut self) -> usize {

@@ -4,6 +4,7 @@
 //! prints `model ADDRESS` and `mcp ADDRESS`, and runs until it is killed.
 
 #![expect(clippy::print_stdout, reason = "its addresses are its answer")]
+#![expect(clippy::infinite_loop, reason = "it runs until it is killed")]
 
 use std::error::Error;
 use std::io::Write;

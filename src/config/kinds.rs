@@ -1,0 +1,160 @@
+//! What keys take: each kind of value, what messages call it and what they say is allowed.
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number from the first to the second.
+    Count(u64, u64),
+    /// A size in bytes, from the first to the second.
+    Size(&'static str, &'static str),
+    /// A duration, from the first to the second.
+    Span(&'static str, &'static str),
+    /// A name that other tables and records use.
+    Name,
+    /// A model's public name; may hold slashes.
+    ModelName,
+    /// Any short text.
+    Text,
+    /// A list of names, each of which may end in `*`.
+    Patterns,
+    /// The name of a guard rule, which may end in `*`.
+    RulePattern,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An address and port.
+    Address,
+    /// A list of addresses and ports.
+    Addresses,
+    /// Where an upstream is.
+    Url,
+    /// Where a secret is; never the secret.
+    Secret,
+    /// The name of a header field.
+    Header,
+    /// A PEM file of certificates.
+    Certificates,
+    /// A PEM file of a private key.
+    PrivateKey,
+    /// A folder.
+    Folder,
+    /// A date or a time in UTC.
+    Date,
+    /// A list of digests of API keys.
+    Digests,
+    /// A list of `provider/model`.
+    Routes,
+    /// A table of texts.
+    Metadata,
+}
+
+impl Kind {
+    /// What a value of this kind is called.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Flag => "true or false",
+            Self::Count(..) => "a whole number",
+            Self::Size(..) => "a size",
+            Self::Span(..) => "a duration",
+            Self::Name | Self::ModelName => "a name",
+            Self::Text => "a text",
+            Self::Patterns => "a list of names",
+            Self::RulePattern => "the name of a guard rule",
+            Self::Choice(_) => "one of a few words",
+            Self::Address => "an address",
+            Self::Addresses => "a list of addresses",
+            Self::Url => "a URL",
+            Self::Secret => "a reference to a secret",
+            Self::Header => "the name of a header field",
+            Self::Certificates => "a PEM file of certificates",
+            Self::PrivateKey => "a PEM file of a private key",
+            Self::Folder => "a folder",
+            Self::Date => "a date",
+            Self::Digests => "a list of key digests",
+            Self::Routes => "a list of routes",
+            Self::Metadata => "a table of texts",
+        }
+    }
+
+    /// What one of the values of a list or table is called.
+    pub const fn item(self) -> &'static str {
+        match self {
+            Self::Addresses => "an address",
+            Self::Patterns => "a name, or the beginning of names and `*`",
+            Self::Digests => "a key digest",
+            Self::Routes => "a route",
+            Self::Metadata => "a text",
+            Self::Flag
+            | Self::Count(..)
+            | Self::Size(..)
+            | Self::Span(..)
+            | Self::Name
+            | Self::ModelName
+            | Self::Text
+            | Self::RulePattern
+            | Self::Choice(_)
+            | Self::Address
+            | Self::Url
+            | Self::Secret
+            | Self::Header
+            | Self::Certificates
+            | Self::PrivateKey
+            | Self::Folder
+            | Self::Date => self.noun(),
+        }
+    }
+
+    /// What is allowed, as a message and the reference say it.
+    pub fn allowed(self) -> String {
+        match self {
+            Self::Flag => "`true` or `false`".to_owned(),
+            Self::Count(least, most) if least == most => format!("`{least}`"),
+            Self::Count(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Size(least, most) => format!("a size from `\"{least}\"` to `\"{most}\"`"),
+            Self::Span(least, most) => format!("a duration from `\"{least}\"` to `\"{most}\"`"),
+            Self::Name => "1 to 64 letters, digits and `_ - . @ :`, in quotes".to_owned(),
+            Self::ModelName => "1 to 128 letters, digits and `_ - . @ : /`, in quotes".to_owned(),
+            Self::Text => "a text of 1 to 256 characters, in quotes".to_owned(),
+            Self::Patterns => "a list of names, each exact or ending in `*`".to_owned(),
+            Self::RulePattern => "a rule's name such as `\"pii.email\"`, or the beginning of \
+                                  names such as `\"pii.*\"`"
+                .to_owned(),
+            Self::Choice(words) => {
+                let quoted: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                quoted.join(", ")
+            }
+            Self::Address => "an IP address and a port such as `\"127.0.0.1:8080\"`; \
+                              `\":8080\"` is loopback; every interface is `\"0.0.0.0:8080\"`"
+                .to_owned(),
+            Self::Addresses => "a list of addresses such as `[\"127.0.0.1:8080\"]`; `\":8080\"` \
+                                is loopback; every interface is `\"0.0.0.0:8080\"`"
+                .to_owned(),
+            Self::Url => "`\"https://host\"` or `\"http://host:port/path\"`, without query, \
+                          fragment or credentials"
+                .to_owned(),
+            Self::Secret => "`\"env:NAME\"` or `\"file:PATH\"`".to_owned(),
+            Self::Header => {
+                "a header name such as `\"x-api-key\"`, none that frames a message".to_owned()
+            }
+            Self::Certificates => {
+                "the path of a PEM file that holds `BEGIN CERTIFICATE`".to_owned()
+            }
+            Self::PrivateKey => "the path of a PEM file that holds `PRIVATE KEY`".to_owned(),
+            Self::Folder => "the path of a folder; it is made if it is not there".to_owned(),
+            Self::Date => {
+                "a date `\"2026-12-31\"` or a time in UTC `\"2026-12-31T23:59:59Z\"`".to_owned()
+            }
+            Self::Digests => {
+                "a list of `\"sha256:…\"` with 64 hex digits, from `ringwall key new`".to_owned()
+            }
+            Self::Routes => "a list of at least one `\"provider/model\"`".to_owned(),
+            Self::Metadata => "a table of up to 32 texts, such as `{ cost = \"4711\" }`".to_owned(),
+        }
+    }
+
+    /// Whether a value may be something that must not be shown.
+    pub const fn is_sensitive(self) -> bool {
+        matches!(self, Self::Secret | Self::Digests)
+    }
+}

@@ -1,0 +1,175 @@
+//! The command line: what it prints for wrong configurations, and what it exits with.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+use ringwall::cli::check::draw;
+use ringwall::config::fault::Faults;
+use ringwall::config::model::Config;
+use ringwall::config::{load, reference, schema};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Compares with a file that is kept; `UPDATE=1` writes it.
+fn golden(path: &Path, fresh: &str) {
+    if std::env::var("UPDATE").is_ok_and(|value| value == "1") {
+        std::fs::write(path, fresh).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(kept, fresh, "{} differs; UPDATE=1 writes it", path.display());
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Parses with a small world: one variable, two PEM files.
+fn parse(name: &str, text: &str, sets: &[String]) -> Result<Config, Faults> {
+    let environment = |name: &str| match name {
+        "EMPTY" => Some(" \n".to_owned()),
+        _ => None,
+    };
+    let read = |path: &Path| match path.to_str() {
+        Some("/chain.pem") => Ok(b"-----BEGIN CERTIFICATE-----".to_vec()),
+        Some("/not-a-key.pem") => Ok(b"what?".to_vec()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    load::parse(name, text, sets, &environment, &read)
+}
+
+fn ringwall(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringwall")).args(words).current_dir(here("")).output().unwrap()
+}
+
+#[test]
+fn every_message_is_as_it_is_kept() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(here("tests/golden/check")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let sets = std::fs::read_to_string(path.with_extension("sets")).unwrap_or_default();
+        let sets: Vec<String> = sets.lines().map(str::to_owned).collect();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let faults = parse(name, &text, &sets).unwrap_err();
+        let drawn = draw(&faults, false);
+        for shown in [&drawn, &draw(&faults, true), &faults.to_string(), &format!("{faults:?}")] {
+            assert!(!shown.contains("HIDDEN"), "{shown}");
+        }
+        golden(&path.with_extension("txt"), &drawn);
+        seen += 1;
+    }
+    assert!(seen >= 7, "only {seen} cases");
+}
+
+#[test]
+fn the_reference_and_the_schema_are_those_of_the_keys() {
+    golden(&here("config/README.md"), &reference::markdown());
+    golden(&here("config/ringwall.schema.json"), &schema::json());
+}
+
+#[test]
+fn check_exits_with_what_it_found() {
+    let code = |words: &[&str]| ringwall(words).status.code();
+    assert_eq!(code(&["check", "config/quickstart.toml"]), Some(0));
+    assert_eq!(code(&["check", "tests/golden/check/units.toml"]), Some(1));
+    assert_eq!(code(&["check", "config/nothing.toml"]), Some(2));
+    assert_eq!(code(&["check"]), Some(2));
+    assert_eq!(code(&["chekc"]), Some(2));
+    assert_eq!(code(&["check", "config/quickstart.toml", "--set", "gateway.workers=0"]), Some(1));
+    assert_eq!(code(&["serve", "--config", "tests/golden/check/units.toml"]), Some(1));
+}
+
+#[test]
+fn the_example_is_right_where_its_secrets_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    std::fs::write(&chain, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ringwall"))
+        .args(["check", "config/example.toml"])
+        .args(["--set", &format!("listener.0.certificate={}", chain.display())])
+        .args(["--set", &format!("listener.0.private_key={}", key.display())])
+        .envs([("OPENAI_API_KEY", "x"), ("AZURE_API_KEY", "x"), ("GITHUB_MCP_TOKEN", "x")])
+        .current_dir(here(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn answers_go_to_stdout_and_mistakes_to_stderr() {
+    let version = ringwall(&["--version"]);
+    assert_eq!(version.stdout, format!("ringwall {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+    assert!(ringwall(&["reference"]).stdout.starts_with(b"# Configuration reference"));
+    assert!(ringwall(&["schema"]).stdout.starts_with(b"{"));
+    let bash = ringwall(&["completions", "bash"]);
+    assert!(String::from_utf8(bash.stdout).unwrap().contains("--config"));
+    let wrong = ringwall(&["check", "tests/golden/check/units.toml"]);
+    assert!(wrong.stdout.is_empty() && !wrong.stderr.is_empty());
+    let usage = ringwall(&["chekc"]);
+    assert!(String::from_utf8(usage.stderr).unwrap().contains("check"));
+}
+
+#[test]
+fn every_example_names_its_schema() {
+    for entry in std::fs::read_dir(here("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("#:schema ./ringwall.schema.json\n"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_forgotten_sign_shows_a_secret() {
+    let letters: Vec<char> = LEAKY.chars().collect();
+    let check = |letters: &[char]| {
+        let text: String = letters.iter().collect();
+        let drawn = draw(&parse("leaky.toml", &text, &[]).unwrap_err(), false);
+        assert!(!drawn.contains("HIDDEN"), "{drawn}");
+    };
+    for at in 0..letters.len() {
+        let mut without = letters.clone();
+        without.remove(at);
+        check(&without);
+        for sign in ['"', '\n'] {
+            let mut with = letters.clone();
+            with.insert(at, sign);
+            check(&with);
+        }
+    }
+}
+
+/// A file with secrets in it where they must not be.
+const LEAKY: &str = include_str!("../golden/check/secrets.toml");
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_slip_of_the_finger_shows_a_secret(
+        place in any::<prop::sample::Index>(), typed in any::<char>(), removes in any::<bool>(),
+    ) {
+        let mut letters: Vec<char> = LEAKY.chars().collect();
+        let at = place.index(letters.len());
+        if removes {
+            letters.remove(at);
+        } else {
+            letters.insert(at, typed);
+        }
+        let text: String = letters.into_iter().collect();
+        let drawn = parse("leaky.toml", &text, &[]).map_err(|faults| draw(&faults, false));
+        prop_assert!(drawn.as_ref().is_err_and(|drawn| !drawn.contains("HIDDEN")), "{drawn:?}");
+    }
+
+    #[test]
+    fn no_text_breaks_check(text in any::<String>(), set in any::<String>()) {
+        let drawn = parse("any.toml", &text, &[set]).map_err(|faults| draw(&faults, true));
+        prop_assert!(drawn.is_err());
+    }
+}

@@ -138,7 +138,7 @@ async fn stream(
         }
         exchange.close |= !well_formed;
         dialect.report(exchange);
-        if !tail.is_empty() {
+        if !matches!(refusal, Refusal::ClientGone) {
             sink.flush(exchange, client).await?;
         }
         return ended;
@@ -170,19 +170,11 @@ async fn pump(
         out.clear();
         let done = reply.read(&mut raw, client, idle).await?;
         decoder.push(&raw);
-        let unreadable = |_fault| UpstreamFaultKind::Unreadable;
-        while let Some(event) = decoder.next().map_err(|e| reply.refuse(unreadable(e)))? {
-            if !over {
-                over = step(exchange, dialect, event, &mut out, sink)?;
-            }
-        }
-        if done && !over {
-            if let Some(event) = decoder.finish().map_err(|e| reply.refuse(unreadable(e)))? {
-                step(exchange, dialect, event, &mut out, sink)?;
-            }
-            dialect.end(exchange, &mut out)?;
-        }
+        let ended =
+            rewrite(exchange, (&*reply, done), dialect, (&mut decoder, &mut over), &mut out);
+        // What came before a refusal still leaves: it was released.
         sink.put(exchange, &out);
+        ended?;
         sink.flush(exchange, client).await?;
         if done {
             return Ok(());
@@ -190,18 +182,27 @@ async fn pump(
     }
 }
 
-/// One event. What came before a refusal still leaves: it was released.
-fn step(
+/// Rewrites the events that are whole, and at the end what is left.
+fn rewrite(
     exchange: &mut Exchange,
+    (reply, done): (&Reply, bool),
     dialect: &mut dyn Dialect,
-    event: SseEvent,
+    (decoder, over): (&mut SseDecoder, &mut bool),
     out: &mut Vec<u8>,
-    sink: &mut Sink,
-) -> Result<bool, Refusal> {
-    dialect.event(exchange, event, out).inspect_err(|_refusal| {
-        sink.put(exchange, out);
-        out.clear();
-    })
+) -> Result<(), Refusal> {
+    let unreadable = |_fault| reply.refuse(UpstreamFaultKind::Unreadable);
+    while let Some(event) = decoder.next().map_err(unreadable)? {
+        if !*over {
+            *over = dialect.event(exchange, event, out)?;
+        }
+    }
+    if done && !*over {
+        if let Some(event) = decoder.finish().map_err(unreadable)? {
+            dialect.event(exchange, event, out)?;
+        }
+        dialect.end(exchange, out)?;
+    }
+    Ok(())
 }
 
 /// What is ready to be written to the client.

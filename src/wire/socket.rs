@@ -2,7 +2,8 @@
 //!
 //! An operation that fails, runs out of time or is dropped spends its socket: with `io_uring` the
 //! kernel may have taken bytes for a buffer that nobody waits for any more, so every later
-//! operation is `Closed` and the connection ends when the socket is dropped.
+//! operation is `Closed` and the connection ends when the socket is dropped. After a read that ran
+//! out of time, reads are `Closed` and writes go on.
 
 use crate::base::clock::Mono;
 use crate::wire::error::WireError;
@@ -54,6 +55,9 @@ pub struct Socket {
 enum Life {
     /// Everything.
     Open,
+    /// A read ran out of time, and the kernel may still take bytes for it; it may be written to,
+    /// so that a slow client can be told.
+    Deaf,
     /// The peer sent its last byte; it may still be written to.
     Ended,
     /// Nothing.
@@ -219,7 +223,7 @@ impl Socket {
     fn spend(&mut self) -> Result<Life, WireError> {
         match std::mem::replace(&mut self.life, Life::Spent) {
             Life::Spent => Err(WireError::Closed),
-            life @ (Life::Open | Life::Ended) => Ok(life),
+            life @ (Life::Open | Life::Deaf | Life::Ended) => Ok(life),
         }
     }
 
@@ -257,11 +261,17 @@ impl Socket {
             into.extend(self.ahead.drain(..taken));
             return Ok(taken);
         }
+        if self.life == Life::Deaf {
+            return Err(WireError::Closed);
+        }
         let life = self.spend()?;
         let read = if self.tls.is_some() {
             self.read_tls(into, (room, raw_room), deadline, client).await?
         } else {
-            hear_while(&mut self.stream, &self.seat, into, (room, deadline), client).await?
+            let bounds = (room, deadline);
+            hear_while(&mut self.stream, &self.seat, into, bounds, client)
+                .await
+                .inspect_err(|error| self.life = error.life())?
         };
         self.life = if read == 0 { Life::Ended } else { life };
         Ok(read)
@@ -274,7 +284,7 @@ impl Socket {
         deadline: Mono,
         mut client: Option<&mut Self>,
     ) -> Result<usize, WireError> {
-        let Self { stream, tls, seat, .. } = self;
+        let Self { stream, tls, seat, life, .. } = self;
         let Some(session) = tls else { return Err(WireError::Closed) };
         loop {
             match session.read(into, room).map_err(WireError::Tls)? {
@@ -288,7 +298,8 @@ impl Socket {
             }
             let client = client.as_deref_mut();
             let bounds = (raw_room, deadline);
-            if hear_while(stream, seat, session.input(), bounds, client).await? == 0 {
+            let heard = hear_while(stream, seat, session.input(), bounds, client).await;
+            if heard.inspect_err(|error| *life = error.life())? == 0 {
                 return Err(WireError::Closed);
             }
         }
@@ -311,7 +322,7 @@ impl Socket {
                 // Too much was sent ahead: reading it would let a client fill our memory, and
                 // looking without reading would spin.
                 Life::Open => return operation.await,
-                Life::Ended | Life::Spent => return Err(WireError::PeerGone),
+                Life::Deaf | Life::Ended | Life::Spent => return Err(WireError::PeerGone),
             }
             match race(operation.as_mut(), self.stream.readable(false)).await {
                 Either::First(done) => return done,
@@ -453,6 +464,21 @@ async fn feed(
     flushed
 }
 
+impl WireError {
+    /// What a socket is good for after a receive that failed so.
+    const fn life(&self) -> Life {
+        match self {
+            Self::Deadline => Life::Deaf,
+            Self::Closed
+            | Self::Io(_)
+            | Self::PeerGone
+            | Self::Refused
+            | Self::Stopped
+            | Self::Tls(_) => Life::Spent,
+        }
+    }
+}
+
 impl From<Fired> for WireError {
     fn from(fired: Fired) -> Self {
         match fired {
@@ -539,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_ends_a_read_and_spends_the_socket() {
+    fn a_deadline_ends_all_reading_and_the_peer_can_still_be_told() {
         on_both(async |watch| {
             let (mut near, mut far) = pair(&watch).await;
             let before = watch.now();
@@ -548,7 +574,11 @@ mod tests {
             let took = watch.now().since(before);
             assert!((SHORT..SHORT * 5).contains(&took), "{took:?}");
             assert_eq!(far.read(&mut got, 64, LIMIT).await, Err(WireError::Closed));
-            assert_eq!(far.write(vec![1], LIMIT).await, Err(WireError::Closed));
+            assert!(!far.is_reusable());
+            assert_eq!(far.write(b"late".to_vec(), LIMIT).await, Ok(Vec::new()));
+            got.clear();
+            assert_eq!(near.read(&mut got, 64, LIMIT).await, Ok(4));
+            assert_eq!(got, b"late");
             drop(far);
             // The connection went with it.
             assert_eq!(near.read(&mut got, 64, LIMIT).await, Ok(0));

@@ -10,9 +10,12 @@
 mod cli;
 mod crash;
 mod evidence;
+mod faults;
 mod house;
 mod limits;
 mod observe;
+mod puppet;
+mod record;
 mod reload;
 mod serve;
 mod stream;

@@ -31,8 +31,13 @@ pub struct Record {
     pub time: String,
     /// Which leg.
     pub kind: Kind,
+    /// Where the client is: its address and port, or `unix` for a Unix socket's peer.
+    #[serde(serialize_with = "shared_option")]
+    pub client: Option<Arc<str>>,
     /// Who; null before the identity gate passed.
     pub caller: Option<Who>,
+    /// By what that is known: `bearer`, `x-api-key`, `mtls` or `anonymous`.
+    pub identified_by: Option<&'static str>,
     /// What for; null before it was understood.
     pub ask: Option<Asked>,
     /// Each gate's decision, in order.
@@ -338,7 +343,9 @@ impl Record {
             id,
             time,
             kind,
+            client: None,
             caller: None,
+            identified_by: None,
             ask: None,
             gates: Vec::new(),
             refusal: None,

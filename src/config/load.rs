@@ -8,7 +8,7 @@ use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{guards, people, recover, redact, sets, upstreams};
+use crate::config::{guards, listeners, people, recover, redact, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let top = pass.top(entries);
     pass.count(&top, "version");
     let gateway = pass.section(&top, &GATEWAY);
-    let (listeners, admin) = upstreams::addresses(pass, &top, &gateway);
+    let (listeners, admin) = listeners::read(pass, &top, &gateway);
     let upstreams = upstreams::read(pass, &top);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, &upstreams);
@@ -307,6 +307,7 @@ mod tests {
         for table in TABLES {
             for key in table.keys {
                 let header = table.header().replace(&TOP.header(), "");
+                let header = header.replace("[[listener.", "[[listener]]\n[[listener.");
                 let faults = check(&format!("{header}\n{} = 1.5\n", key.name), &[]).unwrap_err();
                 let is_read = |fault: &Fault| matches!(fault.mistake, Mistake::WrongType(read, _) if read == key);
                 assert!(faults.list.iter().any(is_read), "{} {}", table.path, key.name);

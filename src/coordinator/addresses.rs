@@ -20,6 +20,9 @@ pub fn look_up(config: &Config, before: Option<&AddressBook>) -> AddressBook {
 }
 
 fn find(target: &Target) -> Option<Arc<[std::net::SocketAddr]>> {
+    if target.socket.is_some() {
+        return None;
+    }
     let found = resolve(&target.host, target.port).ok()?;
     (!found.is_empty()).then(|| found.into())
 }

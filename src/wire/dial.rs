@@ -2,10 +2,13 @@
 
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
+use crate::wire::stream::Stream;
 use crate::wire::watch::{Manner, Watch};
-use monoio::net::TcpStream;
+use monoio::net::{TcpStream, UnixStream};
 use rustls::ClientConfig;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,24 @@ pub async fn connect(
     let stream = seat.guard(Manner::Listen, deadline, TcpStream::connect_addr(address)).await??;
     // Two writes, head and body, must not wait for an acknowledgement in between.
     stream.set_nodelay(true)?;
-    Ok(Socket::plain(stream, Some(address), seat))
+    Ok(Socket::plain(Stream::Tcp(stream), Some(address), seat))
+}
+
+/// Connects to a Unix socket of this machine within `limit`, in the clear.
+pub async fn connect_unix(
+    path: &Path,
+    watch: &Watch,
+    limit: Duration,
+) -> Result<Socket, WireError> {
+    let seat = watch.sit();
+    let deadline = seat.now().plus(limit);
+    let stream = seat.guard(Manner::Listen, deadline, UnixStream::connect(path)).await?;
+    let stream = stream.map_err(|error| match WireError::from(error) {
+        // No such file, or one that listens to so many that it takes no more: nobody answers.
+        WireError::Io(ErrorKind::NotFound | ErrorKind::WouldBlock) => WireError::Refused,
+        other => other,
+    })?;
+    Ok(Socket::plain(Stream::Unix(stream), None, seat))
 }
 
 /// Connects and shakes hands within `limit`; `name` is what the certificate must be for.

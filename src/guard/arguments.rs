@@ -1,8 +1,8 @@
 //! Reads JSON text in pieces, such as a tool call's arguments, as far as masking needs.
 //!
 //! It tells strings from what stands outside of them and undoes escapes, so that a value cannot
-//! hide behind `\u0034`, and keeps the way back to the raw text. Text that is not JSON passes as it is:
-//! this decides where to look and refuses nothing.
+//! hide behind `\u0034`, and keeps the way back to the raw text. Text that is not JSON passes as it
+//! is: this decides where to look and refuses nothing.
 
 /// One character as a reader of the JSON would see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

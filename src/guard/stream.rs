@@ -393,6 +393,23 @@ mod tests {
             let said = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]);
             assert!(!said.text.contains("s3cr3t"), "{before}");
             assert_eq!(said.text, whole(&mut matcher, StreamForm::Text, &text).text);
+            // Where a window begins is no edge of a word.
+            let text = format!("{noise}AKIAQ2W3E4R5T6Y7U2I3/{noise}");
+            let said = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]);
+            assert_eq!(said.text, text, "{before}");
+        }
+    }
+
+    #[test]
+    fn values_longer_than_a_window_are_masked_to_their_end() {
+        let mut matcher = matcher();
+        for (value, mask) in VALUES.iter().rev().zip(["[JWT]", "[PRIVATE_KEY]"]) {
+            let text = format!("one {value} two {value}, three");
+            for length in [1, 50, 1023, 1024, 1025, 9999] {
+                let said = streamed(&mut matcher, StreamForm::Text, &pieces(&text, &[length]));
+                assert_eq!(said.text, format!("one {mask} two {mask}, three"));
+                assert_eq!(said.hits.len(), 2);
+            }
         }
     }
 
@@ -534,7 +551,12 @@ mod tests {
             let all = pieces(&text, &lengths);
             let said = streamed(&mut matcher, StreamForm::Text, &all);
             let secret = value.trim_end_matches('=').rsplit(['=', ':']).next().unwrap();
-            assert!(!said.text.contains(secret), "{}", said.text);
+            // Nor does any part of it that is long enough to be told from other text.
+            let letters: Vec<char> = secret.chars().collect();
+            for part in letters.windows(letters.len().min(24)) {
+                let part: String = part.iter().collect();
+                assert!(!said.text.contains(&part), "{}", said.text);
+            }
         }
     }
 }

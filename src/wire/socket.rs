@@ -466,7 +466,7 @@ async fn feed(
 
 impl WireError {
     /// What a socket is good for after a receive that failed so.
-    const fn life(&self) -> Life {
+    const fn life(self) -> Life {
         match self {
             Self::Deadline => Life::Deaf,
             Self::Closed

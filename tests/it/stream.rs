@@ -96,6 +96,8 @@ type Name = (u64, Option<u64>);
 type Texts = BTreeMap<Name, String>;
 /// A text in pieces.
 type Pieces = Vec<String>;
+/// How a text is cut.
+type Cut<'a> = dyn Fn(&str) -> Pieces + 'a;
 
 /// The gateway's half, on this thread.
 struct Bench {
@@ -204,7 +206,7 @@ fn piece((_, tool): Name, text: &str, is_first: bool) -> Value {
 }
 
 /// An upstream's stream of these texts, each in the pieces that `cut` makes of it, in turns.
-fn upstream(texts: &Texts, cut: &dyn Fn(&str) -> Pieces) -> Vec<u8> {
+fn upstream(texts: &Texts, cut: &Cut<'_>) -> Vec<u8> {
     let mut out = String::new();
     let runs: Vec<Pieces> = texts.values().map(|text| cut(text)).collect();
     let turns = runs.iter().map(Vec::len).max().unwrap_or_default();

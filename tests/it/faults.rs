@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -240,6 +240,46 @@ fn a_silent_upstream_is_a_timeout_before_and_amid_its_answer() {
 }
 
 #[test]
+fn a_client_that_does_not_read_holds_its_upstream_back_and_is_let_go() {
+    let taken = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&taken);
+    let puppet = Puppet::start(move |visit| {
+        visit.say(STREAM);
+        count.store(visit.flood(&delta(&"many words ".repeat(500))), Ordering::Release);
+        Then::Close
+    });
+    let gateway = before(&[puppet.address], &["deadlines.write=1s"]);
+    let mut client = Client::connect(gateway.address);
+    ask_chat(&mut client, "hi", ",\"stream\":true");
+    assert!(until(SOON, || records(&gateway).len() == 1), "it is never let go");
+    assert_eq!(records(&gateway)[0]["outcome"], "client_gone");
+    assert!(until(SOON, || taken.load(Ordering::Acquire) > 0), "the upstream is still held");
+    // What the kernel buffers on both sides, and no more.
+    let taken = taken.load(Ordering::Acquire);
+    assert!(taken < 24 << 20, "{taken} bytes were taken for a client that reads none");
+    assert!(until(SOON, || meter(&gateway, "ringwall_in_flight") == 0), "the lease is still held");
+}
+
+#[test]
+fn an_answer_or_an_event_over_its_bound_is_refused_and_nothing_of_it_leaves() {
+    let long = "long ".repeat(1000);
+    let whole = Puppet::answering(chat_answer(&long));
+    let gateway = before(&[whole.address], &["bounds.answer=2 KiB"]);
+    let answer = gateway.chat("hi", "");
+    assert_eq!((answer.status(), code(&answer).as_str()), (502, "upstream_error"));
+    let streamed = Puppet::start(move |visit| {
+        visit.say(&format!("{STREAM}{}{}", delta("short. "), delta(&long)));
+        visit.is_left();
+        Then::Close
+    });
+    let gateway = before(&[streamed.address], &["bounds.event=2 KiB"]);
+    let answer = gateway.chat("hi", ",\"stream\":true");
+    assert_eq!((answer.status(), answer.is_whole), (200, false));
+    assert!(answer.text().contains("short.") && !answer.text().contains("long"));
+    assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
+}
+
+#[test]
 fn a_body_over_the_bound_is_refused_however_it_is_framed() {
     let upstreams = upstreams();
     let gateway = Gateway::start(&config(&upstreams), &["--set", "bounds.body=1 KiB"]);
@@ -274,6 +314,42 @@ fn a_slow_head_and_a_slow_body_are_refused_in_time() {
         assert!(client.hear().is_empty(), "the connection stays open");
         assert_eq!(record(&gateway, &id(&answer))["outcome"], "client_slow");
     }
+}
+
+#[test]
+fn a_connection_that_stays_silent_is_closed_and_leaves_no_record() {
+    let upstreams = upstreams();
+    let gateway = Gateway::start(&config(&upstreams), &["--set", "deadlines.idle=300ms"]);
+    let mut silent = Client::connect(gateway.address);
+    let mut served = Client::connect(gateway.address);
+    ask_chat(&mut served, "hi", "");
+    assert_eq!(served.answer("POST").status(), 200);
+    assert!(silent.hear().is_empty() && served.hear().is_empty(), "an unasked answer");
+    assert!(until(SOON, || records(&gateway).len() == 1), "no record");
+}
+
+#[test]
+fn a_client_that_waits_to_be_told_sends_its_body_only_where_it_is_wanted() {
+    let upstreams = upstreams();
+    let gateway = Gateway::before(&upstreams);
+    let body = chat_body("hi", "");
+    let head = |key: &str| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            body.len()
+        )
+    };
+    let mut client = Client::connect(gateway.address);
+    client.say(head(KEY).as_bytes());
+    let told = client.hear();
+    assert_eq!(String::from_utf8_lossy(&told), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.say(body.as_bytes());
+    assert_eq!(content(&client.answer("POST")), "You said: hi");
+    let mut stranger = Client::connect(gateway.address);
+    stranger.say(head("wrong-key").as_bytes());
+    assert_eq!(stranger.answer("POST").status(), 401);
+    assert!(stranger.hear().is_empty(), "the body that never came would be read as a head");
 }
 
 #[test]

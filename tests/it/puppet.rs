@@ -89,6 +89,16 @@ impl Visit {
         self.stream.write_all(text.as_bytes()).unwrap_or_default();
     }
 
+    /// Sends this again and again until the peer leaves; how many bytes it took, about.
+    pub fn flood(&mut self, text: &str) -> usize {
+        self.stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut sent = 0;
+        while self.stream.write_all(text.as_bytes()).is_ok() {
+            sent += text.len();
+        }
+        sent
+    }
+
     /// Waits until the peer ends the connection; whether it did in time.
     pub fn is_left(&mut self) -> bool {
         let mut block = [0; 1024];

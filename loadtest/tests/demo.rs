@@ -122,7 +122,8 @@ fn server(
             // Prompts are small here: a request comes in one read.
             while let Ok(read) = stream.read(&mut buffer) {
                 let answer = serve(&buffer[..read]);
-                if read == 0 || stream.write_all(&answer).is_err() {
+                let closes = answer.windows(5).any(|word| word == b"close");
+                if read == 0 || stream.write_all(&answer).is_err() || closes {
                     break;
                 }
             }
@@ -158,6 +159,47 @@ fn the_answer_to_another_prompt_is_an_error() {
     ));
     assert_eq!(errors(&report), [(Mistake::NonceMissing, 4)]);
     assert_eq!(report.tally.echoes, 1);
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_is_wrong_on_the_wire_is_told_apart() {
+    let json = "content-type: application/json\r\n";
+    let fine = content("Fine.");
+    let length = fine.len();
+    for (answer, expected) in [
+        (format!("{json}content-length: {length}\r\n\r\n{fine}HTTP/1.1 200"), Mistake::Surplus),
+        (format!("{json}content-length: x\r\n\r\n"), Mistake::Head),
+        (format!("{json}transfer-encoding: chunked\r\n\r\nx\r\n"), Mistake::Framing),
+        (format!("content-length: {length}\r\n\r\n{fine}"), Mistake::ContentType),
+        (format!("{json}content-length: 2\r\n\r\n{{}}"), Mistake::NotJson),
+    ] {
+        let (address, thread) =
+            server(1, move |_| format!("HTTP/1.1 200 OK\r\n{answer}").into_bytes());
+        let report = run(&format!("chat --url http://{address}/ --requests 1 --connections 1"));
+        assert_eq!(errors(&report), [(expected, 1)]);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_ends_is_replaced() {
+    // Each answers once; the first two say that they end, the third ends in its answer.
+    let mut answered = 0;
+    let (address, thread) = server(4, move |_| {
+        answered += 1;
+        let body = content("Fine.");
+        let (length, close) = (body.len(), "connection: close");
+        let length = if answered == 3 { length + 1 } else { length };
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+             {close}\r\n\r\n{body}"
+        )
+        .into_bytes()
+    });
+    let report = run(&format!("chat --url http://{address}/ --requests 4 --connections 1"));
+    assert_eq!(errors(&report), [(Mistake::Closed, 1)]);
+    assert_eq!(report.tally.sound, 3);
     thread.join().unwrap();
 }
 

@@ -48,7 +48,7 @@ use crate::policy::rules::Permit;
 use crate::wire::dial::{connect, connect_tls};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
-use http::Method;
+use http::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +174,8 @@ async fn attempt(
         note_attempt(exchange, target, None);
         match exchange_heads(exchange, client, trip, socket).await {
             Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. })) => {}
+            // Said to a connection that idled too long, not to this request (RFC 9110 §15.5.9).
+            Ok(reply) if reply.head.status == StatusCode::REQUEST_TIMEOUT => {}
             other => return other,
         }
     }

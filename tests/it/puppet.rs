@@ -3,7 +3,7 @@
 #![expect(unreachable_pub, reason = "`pub(crate)` says no more in a test binary")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -97,6 +97,11 @@ impl Visit {
             sent += text.len();
         }
         sent
+    }
+
+    /// Ends the connection now.
+    pub fn hang_up(&mut self) {
+        self.stream.shutdown(Shutdown::Both).unwrap_or_default();
     }
 
     /// Waits until the peer ends the connection; whether it did in time.

@@ -218,13 +218,10 @@ impl Socket {
     /// Whether nothing came since the last read: neither bytes nor the peer's end, as far as the
     /// kernel knows now. Costs a turn of the loop.
     pub async fn is_quiet(&self) -> bool {
-        let look = async {
-            // Asked in the first turn, answered by the second.
-            yield_now().await;
-            yield_now().await;
-        };
-        let seen = race(self.stream.readable(false), look).await;
-        self.is_reusable() && matches!(seen, Either::Second(()))
+        // Asked in the first turn, answered by the second.
+        let turns = async { (yield_now().await, yield_now().await) };
+        let seen = race(self.stream.readable(false), turns).await;
+        self.is_reusable() && matches!(seen, Either::Second(_))
     }
 
     fn deadline(&self, limit: Duration) -> Mono {

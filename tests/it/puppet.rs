@@ -25,6 +25,8 @@ pub struct Puppet {
 pub struct Visit {
     /// Counts the requests of this connection from nought.
     pub nth: usize,
+    /// The request, head and body, as it came.
+    pub request: String,
     stream: TcpStream,
 }
 
@@ -120,8 +122,9 @@ impl Visit {
 fn serve(stream: TcpStream, act: &impl Fn(&mut Visit) -> Then, count: &AtomicUsize) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
-    let mut visit = Visit { nth: 0, stream };
-    while read(&mut visit.stream).is_some() {
+    let mut visit = Visit { nth: 0, request: String::new(), stream };
+    while let Some(request) = read(&mut visit.stream) {
+        visit.request = request;
         count.fetch_add(1, Ordering::AcqRel);
         if act(&mut visit) == Then::Close {
             return;
@@ -131,7 +134,7 @@ fn serve(stream: TcpStream, act: &impl Fn(&mut Visit) -> Then, count: &AtomicUsi
 }
 
 /// Reads one request, head and body; `None` where there is none any more.
-fn read(stream: &mut TcpStream) -> Option<()> {
+fn read(stream: &mut TcpStream) -> Option<String> {
     let mut inbox = Vec::new();
     let mut block = [0; 4096];
     loop {
@@ -140,7 +143,7 @@ fn read(stream: &mut TcpStream) -> Option<()> {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
             if body.len() >= length {
-                return Some(());
+                return Some(text.into_owned());
             }
         }
         let count = stream.read(&mut block).ok().filter(|count| *count > 0)?;

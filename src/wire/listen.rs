@@ -68,6 +68,21 @@ impl Listener {
         }
     }
 
+    /// The next connection that the kernel has already; none where it has none, or lacks something.
+    pub fn accept_now(&self) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            match self.socket.accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// The address it listens on.
     pub fn local(&self) -> SocketAddr {
         self.local

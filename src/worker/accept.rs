@@ -41,8 +41,11 @@ pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
             Either::Second(()) => break,
         }
     }
+    // The wait that was just dropped keeps the socket open until the kernel has forgotten it.
+    yield_now().await;
+    yield_now().await;
     // Closing a listening socket resets what waits in its backlog: serve that first.
-    while let Either::First(Ok((stream, peer))) = race(listener.accept(), yield_now()).await {
+    while let Some((stream, peer)) = listener.accept_now() {
         let counted = floor.loads.count(floor.shard.worker);
         begin(&floor, Accepted { stream, peer, listener: which }, counted);
     }

@@ -68,8 +68,8 @@ impl Listener {
         }
     }
 
-    /// Ends all waiting for connections; [`Listener::accept_now`] goes on. The runtime closes its own
-    /// handle a few turns of the loop later, and until then the socket would outlive this one.
+    /// Ends all waiting for connections; [`Listener::accept_now`] goes on. The runtime closes its
+    /// own handle a few turns of the loop later, and until then the socket would outlive this one.
     pub fn end_waiting(&mut self) {
         drop(self.ready.take());
     }

@@ -131,6 +131,15 @@ fn no_comment_of_a_stream_passes_a_guard() {
     assert!(answer.is_whole && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
     assert!(answer.text().starts_with(':'), "the keep-alive is gone: {}", answer.text());
     assert!(!answer.text().contains(CARD), "{}", answer.text());
+
+    let puppet = Puppet::start(|visit| {
+        let said = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
+        visit.say(&format!("{STREAM}: {CARD}\n\n: {CARD}\nid: 5\n\ndata: {said}\n\n"));
+        Then::Close
+    });
+    let answer = before_tools(puppet.address).post("/mcp/demo", CALL);
+    assert!(answer.is_whole && answer.text().contains("\"result\""), "{}", answer.text());
+    assert!(answer.text().contains("id: 5") && !answer.text().contains(CARD), "{}", answer.text());
 }
 
 #[test]
@@ -205,6 +214,17 @@ fn a_kept_connection_that_is_dead_is_replaced_unnoticed() {
         assert_eq!((answer.status(), content(&answer).as_str()), (200, "well"));
         assert_eq!(record(&gateway, &id(&answer))["upstream"]["attempts"], attempts);
     }
+    // One that says so, which is no answer to the request that crossed it.
+    let (late, well) = (json_answer("408 Request Timeout", "{}"), chat_answer("well"));
+    let puppet = Puppet::start(move |visit| {
+        visit.say(if visit.nth > 0 { &late } else { &well });
+        if visit.nth > 0 { Then::Close } else { Then::Keep }
+    });
+    let gateway = before(&[puppet.address], &[]);
+    for asked in 1..4 {
+        assert_eq!(gateway.chat("again", "").status(), 200);
+        assert_eq!(puppet.requests(), 2 * asked - 1);
+    }
     // And one that closes as soon as it has answered, without saying so.
     let puppet = Puppet::start(|visit| {
         visit.say(&chat_answer("well"));
@@ -213,6 +233,56 @@ fn a_kept_connection_that_is_dead_is_replaced_unnoticed() {
     let gateway = before(&[puppet.address], &[]);
     for _ in 0..5 {
         assert_eq!(gateway.chat("again", "").status(), 200);
+    }
+}
+
+/// A gateway whose MCP server `demo` is this one.
+fn before_tools(server: SocketAddr) -> Gateway {
+    let upstreams = upstreams();
+    let config = config(&upstreams).replace(&upstreams.mcp_addr.to_string(), &server.to_string());
+    Gateway::start(&config, &[])
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"pay"}}"#;
+const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+
+#[test]
+fn no_tool_runs_twice_for_one_call() {
+    let done = json_answer("200 OK", r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#);
+    let puppet = Puppet::start(move |visit| {
+        if visit.nth > 0 {
+            // It took the call, and died over it.
+            return Then::Close;
+        }
+        visit.say(&done);
+        Then::Keep
+    });
+    let gateway = before_tools(puppet.address);
+    assert_eq!(gateway.post("/mcp/demo", CALL).status(), 200);
+    let died = gateway.post("/mcp/demo", CALL);
+    assert_eq!((died.status(), puppet.requests()), (502, 2), "{}", died.text());
+    assert!(died.text().contains("upstream_error"), "{}", died.text());
+    // A list may be asked for again.
+    assert_eq!(gateway.post("/mcp/demo", CALL).status(), 200);
+    assert_eq!((gateway.post("/mcp/demo", LIST).status(), puppet.requests()), (200, 5));
+}
+
+#[test]
+fn a_tool_is_called_over_a_connection_that_lives() {
+    let done = json_answer("200 OK", r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#);
+    let ended = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&ended);
+    let puppet = Puppet::start(move |visit| {
+        visit.say(&done);
+        visit.hang_up();
+        count.fetch_add(1, Ordering::AcqRel);
+        Then::Close
+    });
+    let gateway = before_tools(puppet.address);
+    for asked in 1..6 {
+        let answer = gateway.post("/mcp/demo", CALL);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        assert!(until(SOON, || ended.load(Ordering::Acquire) == asked), "it was asked more often");
     }
 }
 

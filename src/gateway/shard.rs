@@ -139,7 +139,9 @@ impl Shard {
     /// Hands kept records to the control thread; what it does not take stays, in order.
     pub fn flush(&self) {
         let mut kept = self.records.borrow_mut();
-        while !kept.is_empty() {
+        // Looked at first: while the log is down, thousands would be moved out and in again for
+        // each record.
+        while !kept.is_empty() && !self.batches.is_full() {
             let most = kept.len().min(BATCH_RECORDS);
             let batch: Batch = kept.drain(..most).collect();
             if let Err(mut refused) = self.batches.post(batch) {

@@ -52,6 +52,14 @@ impl Pool {
         target.idle.push_back((socket, now));
     }
 
+    /// Closes what idled too long. A target that nobody asks for any more would keep its
+    /// connections open otherwise, long after their upstream closed them.
+    pub fn tidy(&mut self, now: Mono) {
+        for target in &mut self.targets {
+            target.expire(now);
+        }
+    }
+
     /// Closes everything: the worker stops, or its plan changed.
     pub fn clear(&mut self) {
         for target in &mut self.targets {
@@ -136,6 +144,21 @@ mod tests {
             assert_eq!(pool.take(0, clock.mono()).unwrap().peer(), kept);
             pool.put(0, socket().0, clock.mono());
             pool.clear();
+            assert_eq!(pool.idle(), 0);
+        });
+    }
+
+    #[test]
+    fn what_idles_too_long_is_closed_though_nobody_asks_for_it() {
+        with_sockets(|socket, clock| {
+            let mut pool = Pool::new(vec![4]);
+            let (kept, _far) = socket();
+            pool.put(0, kept, clock.mono());
+            clock.advance(IDLE_MAX);
+            pool.tidy(clock.mono());
+            assert_eq!(pool.idle(), 1);
+            clock.advance(SECOND);
+            pool.tidy(clock.mono());
             assert_eq!(pool.idle(), 0);
         });
     }

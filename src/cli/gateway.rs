@@ -103,9 +103,12 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
     if is_well && wrote { Ok(()) } else { Err(ServeFault::Ended) }
 }
 
+/// Doors, and what holds their ports.
+type Reserved = (Vec<Door>, Vec<Option<Listener>>);
+
 /// Binds each address once, so that one that is taken is said before anything starts, and a port
 /// that the system chooses is the same for all workers.
-fn reserve(config: &Config) -> io::Result<(Vec<Door>, Vec<Option<Listener>>)> {
+fn reserve(config: &Config) -> io::Result<Reserved> {
     let open = |listener: &model::Listener| {
         Door::open(&listener.address, listener.mode)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", listener.address)))

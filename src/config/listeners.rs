@@ -47,7 +47,7 @@ pub fn read(
             None
         }
     });
-    (listeners, admin.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+    (listeners, admin.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
 }
 
 /// The path of a PEM file that is there and holds what the key takes.

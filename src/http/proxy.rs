@@ -1,17 +1,16 @@
 //! The PROXY protocol, versions 1 and 2: for whom a proxy connects, said once before anything else.
 //!
-//! After HAProxy's `proxy-protocol.txt`. Stricter than it where it leaves a choice: numbers have no
+//! After `proxy-protocol.txt`. Stricter than it where it leaves a choice: numbers have no
 //! leading zeros, a header of version 2 holds nothing that its own lengths do not account for, and
 //! whoever speaks of anything but a stream is refused.
 
 use crate::http::head::Parsed;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of a version 1 header, with its line end (§2.1).
 const TEXT_BYTES_MAX: usize = 107;
 /// Bytes of a version 2 header behind its first sixteen: addresses, and what a proxy adds of the
-/// TLS that it ended. HAProxy itself reads no more than its buffer.
+/// TLS that it ended. No proxy has more to say.
 pub const BINARY_BYTES_MAX: usize = 4096;
 /// Bytes of the longest header.
 pub const HEADER_BYTES_MAX: usize = 16 + BINARY_BYTES_MAX;
@@ -89,10 +88,13 @@ fn parse_text(bytes: &[u8]) -> Result<Parsed<Origin>, ProxyFault> {
     let line = std::str::from_utf8(line).map_err(|_binary| ProxyFault::Address)?;
     let mut words = line.split(' ');
     let family = words.next().unwrap_or_default();
-    let read: fn(&str) -> Option<IpAddr> = match family {
-        "TCP4" => |word| address::<Ipv4Addr>(word).map(IpAddr::V4),
-        "TCP6" => |word| address::<Ipv6Addr>(word).map(IpAddr::V6),
-        _ => return Err(ProxyFault::Family),
+    if !matches!(family, "TCP4" | "TCP6") {
+        return Err(ProxyFault::Family);
+    }
+    // std takes no leading zeros, and no zone.
+    let read = |word: &str| {
+        let address: IpAddr = word.parse().ok()?;
+        (address.is_ipv4() == (family == "TCP4")).then_some(address)
     };
     let mut next = || words.next().ok_or(ProxyFault::Address);
     let (source, destination) = (next()?, next()?);
@@ -105,11 +107,6 @@ fn parse_text(bytes: &[u8]) -> Result<Parsed<Origin>, ProxyFault> {
         return Err(ProxyFault::Address);
     }
     complete(Origin::Client(SocketAddr::new(source, from)))
-}
-
-/// An address of one family; std takes no leading zeros, and no zone for these types.
-fn address<T: FromStr>(word: &str) -> Option<T> {
-    word.parse().ok()
 }
 
 fn port(word: &str) -> Option<u16> {

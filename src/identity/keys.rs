@@ -35,6 +35,9 @@ pub struct Presented<'a> {
     pub certificate: &'a [Box<str>],
 }
 
+/// The caller that a certificate is of, where it is of one.
+type Shown<'a> = Option<&'a Arc<Caller>>;
+
 struct Entry {
     digest: KeyDigest,
     caller: Arc<Caller>,
@@ -114,7 +117,7 @@ impl KeyTable {
 
     /// The caller that a certificate is of. One that is of several is a mistake of whoever signed
     /// or configured it.
-    fn certified(&self, names: &[Box<str>]) -> Result<Option<&Arc<Caller>>, IdentityFault> {
+    fn certified(&self, names: &[Box<str>]) -> Result<Shown<'_>, IdentityFault> {
         let mut found: Option<&Arc<Caller>> = None;
         for caller in names.iter().filter_map(|name| self.certificates.get(&**name)) {
             if found.is_some_and(|found| found.index != caller.index) {

@@ -148,7 +148,7 @@ impl Chooser {
             }
             for name in names {
                 let name = name.to_ascii_lowercase();
-                let name = name.strip_prefix('*').map_or(name.clone(), str::to_owned);
+                let name = name.strip_prefix('*').map_or_else(|| name.clone(), str::to_owned);
                 chooser.names.entry(name).or_default().push(index);
             }
         }

@@ -35,10 +35,10 @@ pub async fn connect_unix(
     let seat = watch.sit();
     let deadline = seat.now().plus(limit);
     let stream = seat.guard(Manner::Listen, deadline, UnixStream::connect(path)).await?;
-    let stream = stream.map_err(|error| match WireError::from(error) {
-        // No such file, or one that listens to so many that it takes no more: nobody answers.
-        WireError::Io(ErrorKind::NotFound | ErrorKind::WouldBlock) => WireError::Refused,
-        other => other,
+    let stream = stream.map_err(|error| {
+        // No such file, or one whose listener takes no more: nobody answers.
+        let is_refused = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock);
+        if is_refused { WireError::Refused } else { error.into() }
     })?;
     Ok(Socket::plain(Stream::Unix(stream), None, seat))
 }

@@ -30,6 +30,12 @@ pub struct Door {
     socket: Option<Arc<UnixListener>>,
 }
 
+/// A door, and the listener that holds its TCP port until the workers have theirs.
+pub type Opened = (Door, Option<Listener>);
+
+/// A connection, and its peer's address where it has one.
+pub type Arrival = (Raw, Option<SocketAddr>);
+
 /// One worker's listening socket.
 #[derive(Debug)]
 pub struct Listener {
@@ -60,7 +66,7 @@ impl Door {
     ///
     /// The listener holds a TCP port until the workers have theirs: drop it before they serve,
     /// since nothing may wait on a socket that nobody reads.
-    pub fn open(endpoint: &Endpoint, mode: u32) -> io::Result<(Self, Option<Listener>)> {
+    pub fn open(endpoint: &Endpoint, mode: u32) -> io::Result<Opened> {
         match endpoint {
             Endpoint::Tcp(address) => {
                 let held = Listener::bind(*address)?;
@@ -119,7 +125,7 @@ impl Listener {
     /// The next connection, and its peer's address where it has one. An error is the kernel's lack
     /// of something, such as file descriptors (`EMFILE`): wait a little and try again. A dropped
     /// wait loses nothing.
-    pub async fn accept(&self) -> io::Result<(Raw, Option<SocketAddr>)> {
+    pub async fn accept(&self) -> io::Result<Arrival> {
         // Before the accept, not after: a wait dropped here has no connection in its hands.
         if self.accepted.get() >= IN_A_ROW {
             self.accepted.set(0);
@@ -153,7 +159,7 @@ impl Listener {
     }
 
     /// The next connection that the kernel has already; none where it has none, or lacks something.
-    pub fn accept_now(&self) -> Option<(Raw, Option<SocketAddr>)> {
+    pub fn accept_now(&self) -> Option<Arrival> {
         loop {
             match self.socket.accept() {
                 Ok(accepted) => return Some(accepted),
@@ -187,7 +193,7 @@ impl Listener {
 }
 
 impl Ear {
-    fn accept(&self) -> io::Result<(Raw, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<Arrival> {
         match self {
             Self::Tcp(socket) => {
                 socket.accept().map(|(stream, peer)| (Raw::Tcp(stream), Some(peer)))

@@ -12,6 +12,7 @@ pub mod error;
 pub mod listen;
 pub mod names;
 pub mod pool;
+pub mod proxied;
 pub mod runtime;
 pub mod socket;
 pub mod stream;

@@ -79,6 +79,9 @@ fn is_plain(text: &str) -> bool {
     (1..=COMMON_NAME_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control)
 }
 
+/// The content of an element, and what follows it.
+type Element<'a> = (&'a [u8], &'a [u8]);
+
 const SET: u8 = 0x31;
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -89,7 +92,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 /// The content of a DER element of that tag, and what follows it. Lengths are in the shortest form
 /// (X.690 §10.1), of at most two bytes: no name is longer.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+fn element(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
     let rest = bytes.strip_prefix(&[tag])?;
     let (length, rest) = match *rest {
         [length @ 0..=0x7f, ref rest @ ..] => (usize::from(length), rest),

@@ -6,14 +6,12 @@
 //! out of time, reads are `Closed` and writes go on.
 
 use crate::base::clock::Mono;
-use crate::http::head::Parsed;
-use crate::http::proxy::{self, Origin};
 use crate::wire::error::WireError;
 use crate::wire::names;
 use crate::wire::runtime::{Either, race, yield_now};
 use crate::wire::stream::{Raw, Stream};
 use crate::wire::tls::{Heard, PIECE_BYTES, Session, TlsFault};
-use crate::wire::watch::{Fired, Manner, Seat, Watch};
+use crate::wire::watch::{Manner, Seat, Watch};
 use monoio::buf::{IoBuf, IoBufMut};
 use rustls::{ClientConfig, ServerConfig};
 use std::io::ErrorKind;
@@ -101,30 +99,9 @@ impl Socket {
         self.shake(session, deadline).await
     }
 
-    /// Reads the header of the PROXY protocol within `limit`, before anything else is read, and
-    /// gives the address that it says, if any. `Io(InvalidData)` where there is no sound header.
-    pub async fn accept_proxied(
-        &mut self,
-        limit: Duration,
-    ) -> Result<Option<SocketAddr>, WireError> {
-        let deadline = self.deadline(limit);
-        let mut said = Vec::new();
-        loop {
-            match proxy::parse(&said) {
-                Err(_fault) => return Err(WireError::Io(ErrorKind::InvalidData)),
-                Ok(Parsed::Complete { head, length }) => {
-                    self.ahead = said.split_off(length);
-                    return Ok(match head {
-                        Origin::Client(address) => Some(address),
-                        Origin::Unknown | Origin::Proxy => self.peer,
-                    });
-                }
-                Ok(Parsed::Partial) => {}
-            }
-            if self.read_by(&mut said, (IDLE_BYTES, IDLE_BYTES), deadline, None).await? == 0 {
-                return Err(WireError::Closed);
-            }
-        }
+    /// Gives back what was read too far, for the next read or the handshake.
+    pub(crate) fn unread(&mut self, rest: Vec<u8>) {
+        self.ahead = rest;
     }
 
     /// The names in the verified certificate of the peer, as `names::client_names` writes them.
@@ -516,15 +493,6 @@ impl WireError {
             | Self::Refused
             | Self::Stopped
             | Self::Tls(_) => Life::Spent,
-        }
-    }
-}
-
-impl From<Fired> for WireError {
-    fn from(fired: Fired) -> Self {
-        match fired {
-            Fired::Deadline => Self::Deadline,
-            Fired::Stopped => Self::Stopped,
         }
     }
 }

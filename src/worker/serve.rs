@@ -5,6 +5,7 @@ use crate::gateway::loads::Counted;
 use crate::gateway::mail::{Accepted, Note};
 use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
+use crate::wire::proxied;
 use crate::wire::runtime::{Either, race, sleep, spawn};
 use crate::wire::socket::Socket;
 use crate::worker::accept::Floor;
@@ -48,7 +49,7 @@ async fn greet(floor: &Floor, accepted: Accepted) -> Result<Client, WireError> {
             shard.meters.borrow_mut().counts().turned_away += 1;
             return Err(WireError::Refused);
         }
-        peer = socket.accept_proxied(limit).await?;
+        peer = proxied::accept(&mut socket, &shard.watch, limit).await?;
     }
     if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
         socket = socket.accept_tls(Arc::clone(tls), limit).await?;

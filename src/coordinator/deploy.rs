@@ -70,7 +70,11 @@ fn compile(config: Config, before: &Plan, book: &AddressBook) -> Result<Built, S
 /// What a running process cannot change is refused, and not silently left as it was.
 fn check_fixed(next: &Config, now: &Config) -> Result<(), String> {
     let listens = |config: &Config| -> Vec<_> {
-        let fixed = |listener: &Listener| (listener.address.clone(), listener.mode);
+        // Whether a listener has TLS is no slip of the hand either: clients would notice late.
+        let fixed = |listener: &Listener| {
+            let speaks = (listener.tls.is_some(), listener.proxy.is_some());
+            (listener.address.clone(), listener.mode, speaks)
+        };
         config.listeners.iter().map(fixed).collect()
     };
     let fixed = [

@@ -59,7 +59,7 @@ pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsFault> {
     let roots = match &tls.roots {
         Roots::File(path) => authorities(path)?,
         Roots::Mozilla => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-        Roots::System => system_roots().ok_or(TlsFault::SystemRoots)?,
+        Roots::System => system_roots(&SYSTEM_ROOTS).ok_or(TlsFault::SystemRoots)?,
     };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -98,8 +98,8 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsFault> {
 }
 
 /// The first of the system's files that is there; what it holds that nobody can use is left out.
-fn system_roots() -> Option<RootCertStore> {
-    let found = SYSTEM_ROOTS.iter().find_map(|path| certificates(Path::new(path)))?;
+fn system_roots(paths: &[&str]) -> Option<RootCertStore> {
+    let found = paths.iter().find_map(|path| certificates(Path::new(path)))?;
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(found);
     (usable > 0).then_some(roots)
@@ -174,5 +174,177 @@ impl ResolvesServerCert for Chooser {
             None => self.keys.iter().find(fits),
         };
         found.map(Arc::clone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{client_config, server_config, system_roots};
+    use crate::config::model::{ClientTls, KeyPair, Roots, ServerTls, Shown};
+    use crate::wire::tls::TlsFault;
+    use rcgen::{CertificateParams, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{
+        ClientConnection, Connection, DigitallySignedStruct, Error, ServerConnection,
+        SignatureScheme,
+    };
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// A certificate for these names in the folder.
+    fn make(
+        folder: &TempDir,
+        file: &str,
+        names: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+    ) -> KeyPair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let made = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let path = |end: &str| folder.path().join(format!("{file}.{end}"));
+        let pair = KeyPair { certificate: path("pem"), key: path("key") };
+        std::fs::write(&pair.certificate, made.pem()).unwrap();
+        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        pair
+    }
+
+    fn showing(pairs: Vec<KeyPair>, refuse_unknown: bool) -> ServerTls {
+        let shown = |pair| Shown { pair, names: Vec::new() };
+        let certificates = pairs.into_iter().map(shown).collect();
+        ServerTls { certificates, refuse_unknown, clients: None }
+    }
+
+    /// A verifier that accepts whatever is signed in one way.
+    #[derive(Debug)]
+    struct OneWay(SignatureScheme);
+
+    impl ServerCertVerifier for OneWay {
+        fn verify_server_cert(
+            &self,
+            _leaf: &CertificateDer<'_>,
+            _chain: &[CertificateDer<'_>],
+            _name: &ServerName<'_>,
+            _ocsp: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _leaf: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _message: &[u8],
+            _leaf: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![self.0]
+        }
+    }
+
+    /// The leaf that a client is shown which knows one way to sign.
+    fn shown_to(tls: &ServerTls, name: &str, scheme: SignatureScheme) -> Option<Vec<u8>> {
+        let trusting = ClientTls { roots: Roots::Mozilla, pair: None, name: None };
+        let mut config = (*client_config(&trusting).unwrap()).clone();
+        config.dangerous().set_certificate_verifier(Arc::new(OneWay(scheme)));
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let near = ClientConnection::new(Arc::new(config), name).unwrap();
+        let far = ServerConnection::new(server_config(tls).unwrap()).unwrap();
+        let (mut near, mut far) = (Connection::from(near), Connection::from(far));
+        while near.is_handshaking() || far.is_handshaking() {
+            pass(&mut near, &mut far)?;
+            pass(&mut far, &mut near)?;
+        }
+        Some(near.peer_certificates()?.first()?.to_vec())
+    }
+
+    /// Carries what one has to say to the other.
+    fn pass(from: &mut Connection, to: &mut Connection) -> Option<()> {
+        let mut carried = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut carried).unwrap();
+        }
+        let mut rest = &carried[..];
+        while !rest.is_empty() {
+            to.read_tls(&mut rest).unwrap();
+            to.process_new_packets().ok()?;
+        }
+        Some(())
+    }
+
+    fn der(pair: &KeyPair) -> Vec<u8> {
+        super::certificates(&pair.certificate).unwrap()[0].to_vec()
+    }
+
+    #[test]
+    fn of_two_certificates_for_one_name_the_client_gets_the_one_that_it_can_check() {
+        let folder = TempDir::new().unwrap();
+        let modern = make(&folder, "modern", &["one.example.org"], &PKCS_ED25519);
+        let usual = make(&folder, "usual", &["one.example.org"], &PKCS_ECDSA_P256_SHA256);
+        let tls = showing(vec![modern.clone(), usual.clone()], true);
+        let shown = |scheme| shown_to(&tls, "one.example.org", scheme);
+        assert_eq!(shown(SignatureScheme::ED25519), Some(der(&modern)));
+        assert_eq!(shown(SignatureScheme::ECDSA_NISTP256_SHA256), Some(der(&usual)));
+        assert_eq!(shown(SignatureScheme::RSA_PSS_SHA256), None);
+    }
+
+    #[test]
+    fn who_names_no_host_is_shown_the_first_or_nothing() {
+        let folder = TempDir::new().unwrap();
+        let one = make(&folder, "one", &["one.example.org"], &PKCS_ECDSA_P256_SHA256);
+        let two = make(&folder, "two", &["two.example.org"], &PKCS_ECDSA_P256_SHA256);
+        let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
+        // An address is no name: it is not asked for (RFC 6066 §3).
+        let shown = |refuse| {
+            shown_to(&showing(vec![one.clone(), two.clone()], refuse), "127.0.0.1", scheme)
+        };
+        assert_eq!(shown(false), Some(der(&one)));
+        assert_eq!(shown(true), None);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_could_be_shown_is_unfit() {
+        let folder = TempDir::new().unwrap();
+        let named = make(&folder, "named", &["one.example.org"], &PKCS_ECDSA_P256_SHA256);
+        let bare = make(&folder, "bare", &["127.0.0.1"], &PKCS_ECDSA_P256_SHA256);
+        let fault = |tls: &ServerTls| server_config(tls).err();
+        let (named, bare) = (|| named.clone(), || bare.clone());
+        assert_eq!(fault(&showing(vec![named(), bare()], false)), Some(TlsFault::Nameless));
+        assert_eq!(fault(&showing(vec![bare()], true)), Some(TlsFault::Nameless));
+        assert_eq!(fault(&showing(vec![bare(), named()], false)), None);
+        let mut told = showing(vec![named(), bare()], false);
+        told.certificates[1].names.push("told.example.org".into());
+        assert_eq!(fault(&told), None);
+    }
+
+    #[test]
+    fn the_systems_authorities_are_those_of_the_first_file_that_is_there() {
+        let folder = TempDir::new().unwrap();
+        let root = make(&folder, "root", &["root"], &PKCS_ECDSA_P256_SHA256);
+        let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
+        let (missing, found) = (text(&folder.path().join("missing")), text(&root.certificate));
+        let (key, broken) = (text(&root.key), text(&folder.path().join("broken")));
+        // Bundles hold certificates that nobody can use; the others count.
+        let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let good = std::fs::read_to_string(&root.certificate).unwrap();
+        std::fs::write(&broken, format!("{odd}{good}")).unwrap();
+        let count = |paths: &[&str]| system_roots(paths).map(|roots| roots.len());
+        assert_eq!(count(&[&missing, &found]), Some(1));
+        assert_eq!(count(&[&broken]), Some(1));
+        assert_eq!(count(&[&missing]), None);
+        assert_eq!(count(&[&key]), None);
     }
 }

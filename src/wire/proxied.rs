@@ -58,51 +58,56 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(5);
     const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 127.0.0.1 51234 443\r\n";
 
-    /// What is made of a connection that says this in pieces, and the bytes that follow.
-    fn hear(pieces: &[&[u8]]) -> Result<(Option<SocketAddr>, Vec<u8>), WireError> {
-        let mut all = Vec::new();
+    type Heard = Result<(Option<SocketAddr>, Vec<u8>), WireError>;
+
+    /// Whether this is made of a connection that says that in pieces: the address, and the bytes
+    /// that follow.
+    fn assert_heard(pieces: &[&[u8]], expected: &Heard) {
         for driver in [Driver::IoUring, Driver::Epoll] {
             let heard = runtime::run(Some(driver), async |_| {
                 let watch = Watch::new(Clock::machine());
                 runtime::spawn(watch.clone().keep(), || panic!("the watch must not panic"));
                 let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                let mut near = dial::connect(listener.local(), &watch, LIMIT).await.unwrap();
-                let mut far = Socket::adopt(listener.accept().await.unwrap().0, &watch).unwrap();
-                let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
-                let talk = async move {
-                    for piece in pieces {
-                        near.write(piece, LIMIT).await.unwrap();
-                        runtime::sleep(Duration::from_millis(2)).await;
-                    }
-                    near.shutdown().await;
-                };
-                runtime::spawn(talk, || panic!("the peer must not panic"));
-                let address = accept(&mut far, &watch, LIMIT).await?;
-                let mut rest = Vec::new();
-                while far.read(&mut rest, 64, LIMIT).await? > 0 {}
-                Ok((address, rest))
+                let near = dial::connect(listener.local(), &watch, LIMIT).await.unwrap();
+                let far = Socket::adopt(listener.accept().await.unwrap().0, &watch).unwrap();
+                let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
+                runtime::spawn(talk(near, pieces), || panic!("the peer must not panic"));
+                hear(far, &watch).await
             });
-            all.push(heard.unwrap());
+            assert_eq!(heard.unwrap(), *expected);
         }
-        assert_eq!(all.first(), all.last());
-        all.pop().unwrap()
+    }
+
+    async fn talk(mut near: Socket, pieces: Vec<Vec<u8>>) {
+        for piece in pieces {
+            near.write(piece, LIMIT).await.unwrap();
+            runtime::sleep(Duration::from_millis(2)).await;
+        }
+        near.shutdown().await;
+    }
+
+    async fn hear(mut far: Socket, watch: &Watch) -> Heard {
+        let address = accept(&mut far, watch, LIMIT).await?;
+        let mut rest = Vec::new();
+        while far.read(&mut rest, 64, LIMIT).await? > 0 {}
+        Ok((address, rest))
     }
 
     #[test]
     fn the_address_is_taken_and_every_byte_behind_it_stays() {
         let address = Some("192.0.2.7:51234".parse().unwrap());
         let expected = Ok((address, b"GET / HTTP/1.1".to_vec()));
-        assert_eq!(hear(&[HEADER, b"GET / HTTP/1.1"]), expected);
-        assert_eq!(hear(&[&[HEADER, b"GET / HTTP"].concat(), b"/1.1"]), expected);
+        assert_heard(&[HEADER, b"GET / HTTP/1.1"], &expected);
+        assert_heard(&[&[HEADER, b"GET / HTTP"].concat(), b"/1.1"], &expected);
         let (one, two) = HEADER.split_at(9);
-        assert_eq!(hear(&[one, two, b"GET / HTTP/1.1"]), expected);
+        assert_heard(&[one, two, b"GET / HTTP/1.1"], &expected);
     }
 
     #[test]
     fn a_connection_without_a_sound_header_is_refused() {
         let refused = Err(WireError::Io(ErrorKind::InvalidData));
-        assert_eq!(hear(&[b"GET / HTTP/1.1\r\n\r\n"]), refused);
-        assert_eq!(hear(&[b"PROXY TCP4 nowhere\r\n"]), refused);
-        assert_eq!(hear(&[b"PROXY TCP4 192.0.2.7"]), Err(WireError::Closed));
+        assert_heard(&[b"GET / HTTP/1.1\r\n\r\n"], &refused);
+        assert_heard(&[b"PROXY TCP4 nowhere\r\n"], &refused);
+        assert_heard(&[b"PROXY TCP4 192.0.2.7"], &Err(WireError::Closed));
     }
 }

@@ -95,3 +95,97 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::base::clock::Clock;
+    use crate::base::endpoint::Endpoint;
+    use crate::wire::dial;
+    use crate::wire::error::WireError;
+    use crate::wire::listen::Door;
+    use crate::wire::runtime::{self, Driver};
+    use crate::wire::socket::Socket;
+    use crate::wire::watch::Watch;
+    use std::path::Path;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// Runs a test with a ticking watch and a path in a folder, on both drivers.
+    fn on_both<F: Future<Output = ()>>(test: impl Fn(Watch, Box<Path>) -> F) {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("one.sock").into_boxed_path();
+            let ran = runtime::run(Some(driver), |_| {
+                let watch = Watch::new(Clock::machine());
+                runtime::spawn(watch.clone().keep(), || panic!("the watch must not panic"));
+                test(watch, path)
+            });
+            ran.unwrap();
+        }
+    }
+
+    /// Two ends of one connection.
+    async fn pair(watch: &Watch, path: &Path) -> (Socket, Socket) {
+        let (door, _) = Door::open(&Endpoint::Unix(path.into()), 0o600).unwrap();
+        let listener = door.listen().unwrap();
+        let near = dial::connect_unix(path, watch, LIMIT).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let far = Socket::adopt(stream, watch).unwrap();
+        assert_eq!((peer, far.peer(), near.peer()), (None, None, None));
+        (near, far)
+    }
+
+    #[test]
+    fn bytes_go_both_ways_through_a_unix_socket_and_an_end_is_an_end() {
+        on_both(async |watch, path| {
+            let (mut near, mut far) = pair(&watch, &path).await;
+            let body: Vec<u8> = (0..1_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+            let expected = body.clone();
+            let talk = async move {
+                near.write(body, LIMIT).await.unwrap();
+                let mut got = Vec::new();
+                assert_eq!(near.idle(&mut got, LIMIT).await, Ok(3));
+                near.shutdown().await;
+            };
+            runtime::spawn(talk, || panic!("the peer must not panic"));
+            let mut got = Vec::new();
+            while got.len() < expected.len() {
+                far.read(&mut got, 64 * 1024, LIMIT).await.unwrap();
+            }
+            assert!(got == expected);
+            assert!(far.is_reusable());
+            far.write(b"end".to_vec(), LIMIT).await.unwrap();
+            assert_eq!(far.read(&mut got, 64, LIMIT).await, Ok(0));
+        });
+    }
+
+    #[test]
+    fn a_client_of_a_unix_socket_that_leaves_is_noticed_and_a_silent_one_runs_out_of_time() {
+        on_both(async |watch, path| {
+            let (leaver, mut client) = pair(&watch, &path).await;
+            std::fs::remove_file(&path).unwrap();
+            let (mut upstream, _silent) = pair(&watch, &path).await;
+            let short = Duration::from_millis(60);
+            let late = upstream.read_while(&mut Vec::new(), 64, short, &mut client).await;
+            assert_eq!(late, Err(WireError::Deadline));
+            std::fs::remove_file(&path).unwrap();
+            let (mut upstream, _silent) = pair(&watch, &path).await;
+            drop(leaver);
+            let gone = upstream.read_while(&mut Vec::new(), 64, LIMIT, &mut client).await;
+            assert_eq!(gone, Err(WireError::PeerGone));
+        });
+    }
+
+    #[test]
+    fn a_path_that_nobody_listens_on_is_refused() {
+        on_both(async |watch, path| {
+            let missing = dial::connect_unix(&path, &watch, LIMIT).await.map(drop);
+            assert_eq!(missing, Err(WireError::Refused));
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let left_behind = dial::connect_unix(&path, &watch, LIMIT).await.map(drop);
+            assert_eq!(left_behind, Err(WireError::Refused));
+        });
+    }
+}

@@ -235,29 +235,6 @@ mod tests {
     use std::time::Duration;
     use tempfile::TempDir;
 
-    /// Test data: made for these tests, for `localhost` and 127.0.0.1, and used nowhere else.
-    const TEST_CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBoDCCAUagAwIBAgIUVhDuONj5hK1gXvEpNwdOsFZvbs8wCgYIKoZIzj0EAwIw
-GDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDAgFw0yNjExMjUxMDI1NTZaGA8yMTI2
-MTEwMTEwMjU1NlowGDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDBZMBMGByqGSM49
-AgEGCCqGSM49AwEHA0IABAysu7AotVEEMBnDe9j9BsxyQ9EUhrZBIKuL1Ii+QQvm
-lFO9lVJVRVSvyMO3pLj/f1QPYrMp6E6Mb0pb47raFRejbDBqMB0GA1UdDgQWBBRH
-q3zvwLROc3xYM4tWV6zGbjQmyjAfBgNVHSMEGDAWgBRHq3zvwLROc3xYM4tWV6zG
-bjQmyjAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDAYDVR0TAQH/BAIwADAK
-BggqhkjOPQQDAgNIADBFAiEA5fxRM6G4x+YsyVJ95uIV3v6DX8KK15o8BzFEsnt1
-7JgCIENWStVLbgSvsm8a/oE0gVHNniqikgUxEXjKTsq0xSEd
------END CERTIFICATE-----
-";
-    /// Test data: the key of [`TEST_CERTIFICATE`]. It protects nothing.
-    const TEST_KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgBqKR9Mcah8A+8uuL
-BYfX8a+x2mm1xEMdAGX3Vp8slLehRANCAAQMrLuwKLVRBDAZw3vY/QbMckPRFIa2
-QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
------END PRIVATE KEY-----
-";
-
     const LIMIT: Duration = Duration::from_secs(5);
 
     struct Files {
@@ -267,8 +244,10 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
     impl Files {
         fn new() -> Self {
             let files = Self { folder: TempDir::new().unwrap() };
-            std::fs::write(files.certificate(), TEST_CERTIFICATE).unwrap();
-            std::fs::write(files.key(), TEST_KEY).unwrap();
+            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).unwrap();
+            std::fs::write(files.certificate(), made.cert.pem()).unwrap();
+            std::fs::write(files.key(), made.signing_key.serialize_pem()).unwrap();
             files
         }
 

@@ -7,8 +7,10 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod certificates;
 mod cli;
 mod crash;
+mod doors;
 mod drain;
 mod evidence;
 mod faults;
@@ -22,3 +24,4 @@ mod reload;
 mod serve;
 mod stream;
 mod support;
+mod tls;

@@ -2,6 +2,7 @@
 //! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
 
 use crate::config::kinds::Kind;
+use crate::config::routes::ROUTE;
 
 /// A table of the file.
 #[derive(Debug, PartialEq)]
@@ -72,15 +73,15 @@ pub fn table(path: &str) -> Option<&'static Table> {
 /// A key that a reader asks for and no table describes: a mistake of ours, made loud by any load.
 pub static UNDESCRIBED: Key = needed("undescribed", Kind::Text, "Not a key.");
 
-const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(crate) const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, absent: Absent::Refused, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(crate) const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, absent: Absent::Nothing, about }
 }
 
-const fn usual(
+pub(crate) const fn usual(
     name: &'static str,
     kind: Kind,
     absent: (&'static str, &'static str),
@@ -105,6 +106,7 @@ pub static TABLES: &[&Table] = &[
     &PROVIDER,
     &MODEL,
     &MCP_SERVER,
+    &ROUTE,
     &GUARD,
     &GUARD_ACTION,
     &AUDIT,
@@ -328,6 +330,7 @@ pub static RULE: Table = Table {
         optional("models", Kind::Patterns, "Models. Absent: the rule is not about models."),
         optional("servers", Kind::Patterns, "MCP servers. Absent: it is not about servers."),
         optional("tools", Kind::Patterns, "Tools of those servers. Absent: all of them."),
+        optional("routes", Kind::Patterns, "Passthrough routes. Absent: it is not about routes."),
     ],
 };
 
@@ -350,19 +353,19 @@ pub static PROVIDER: Table = Table {
     ],
 };
 
-const HEADER: Key = usual(
+pub(crate) const HEADER: Key = usual(
     "header",
     Kind::Header,
     ("\"authorization\"", "what the OpenAI API takes"),
     "The header that carries the key. In `authorization` it is written `Bearer KEY`, in any other \
      as it is.",
 );
-const CA: Key = optional(
+pub(crate) const CA: Key = optional(
     "ca",
     Kind::Certificates,
     "Authorities that its certificate is checked against. Absent: Mozilla's.",
 );
-const IDLE: Key = usual(
+pub(crate) const IDLE: Key = usual(
     "idle_connections",
     Kind::Count(0, 10_000),
     ("64", "a busy worker's streams end and begin again without a handshake"),

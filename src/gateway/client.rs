@@ -26,6 +26,7 @@ pub struct Client {
     /// What was read and not yet understood: the next head, or the beginning of a body.
     ahead: Vec<u8>,
     peer: SocketAddr,
+    listener: usize,
     clock: Clock,
 }
 
@@ -43,7 +44,18 @@ pub enum Next {
 impl Client {
     /// A connection that was just accepted (and, where so configured, has its TLS).
     pub fn new(socket: Socket, peer: SocketAddr, clock: Clock) -> Self {
-        Self { socket, ahead: Vec::new(), peer, clock }
+        Self { socket, ahead: Vec::new(), peer, listener: 0, clock }
+    }
+
+    /// The same, known to have come through that listener of the configuration.
+    #[must_use]
+    pub fn through(self, listener: usize) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// Which listener of the configuration took it.
+    pub fn listener(&self) -> usize {
+        self.listener
     }
 
     /// Who connected.

@@ -68,6 +68,8 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
             .collect();
         record.add_coverage(direction.name(), &seen);
     }
+    record.add_unseen(Direction::Request.name(), exchange.unseen.0);
+    record.add_unseen(Direction::Response.name(), exchange.unseen.1);
     record.upstream = upstream(exchange);
     record.bytes = Bytes { received: exchange.bytes_in, sent: exchange.bytes_out };
     record.micros = micros;
@@ -115,6 +117,7 @@ fn kind(exchange: &Exchange) -> Kind {
         Some(Leg::Chat) => Kind::Chat,
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
+        Some(Leg::Route(_)) => Kind::Route,
         None => Kind::Other,
     }
 }

@@ -35,7 +35,8 @@ async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
     if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
         socket = socket.accept_tls(Arc::clone(tls), plan.config.deadlines.head).await?;
     }
-    let mut client = Client::new(socket, accepted.peer, shard.clock.clone());
+    let client = Client::new(socket, accepted.peer, shard.clock.clone());
+    let mut client = client.through(accepted.listener);
     loop {
         let plan = Arc::clone(&shard.deployed().plan);
         let deadlines = &plan.config.deadlines;

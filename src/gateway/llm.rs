@@ -65,6 +65,7 @@ pub async fn serve(
         fields: fields(exchange, chat.head, chat.request.ask.stream),
         passing: &Fields::default(),
         targets: &targets,
+        may_repeat: true,
         body: &body,
     };
     let reply = send(proofs, exchange, client, &outbound).await?;

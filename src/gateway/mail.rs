@@ -110,6 +110,11 @@ impl<T> Mailbox<T> {
         self.queue.pop()
     }
 
+    /// Whether it takes no more.
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
     /// How many wait.
     pub fn depth(&self) -> usize {
         self.queue.len()

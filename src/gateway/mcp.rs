@@ -75,6 +75,7 @@ pub async fn serve(
         fields: fields(exchange, call.head, ask, call.session.as_ref()),
         passing: &Fields::default(),
         targets: &targets,
+        may_repeat: ask.tool.is_none(),
         body: &body,
     };
     let reply = send(proofs, exchange, client, &outbound).await?;

@@ -135,6 +135,7 @@ pub async fn serve(
             ("traceparent", exchange.trace.to_string().into_bytes()),
         ],
         passing: &passing(head, exchange.caller.as_deref(), route, target),
+        may_repeat: head.method.is_idempotent(),
         targets: &[route.target],
         body: &body,
     };

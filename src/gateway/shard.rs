@@ -43,6 +43,8 @@ pub struct Shard {
     pub draining: Cell<bool>,
     /// Exchanges that live.
     pub live: Cell<usize>,
+    /// Of those, the ones whose answer streams.
+    pub streams: Cell<usize>,
     deployed: RefCell<Rc<Deployed>>,
     records: RefCell<Vec<Vec<u8>>>,
     notes: Mailbox<Note>,
@@ -100,6 +102,7 @@ impl Shard {
             meters: RefCell::new(meters),
             draining: Cell::new(false),
             live: Cell::new(0),
+            streams: Cell::new(0),
             deployed: RefCell::new(Rc::new(deployed)),
             records: RefCell::default(),
             notes,
@@ -136,7 +139,9 @@ impl Shard {
     /// Hands kept records to the control thread; what it does not take stays, in order.
     pub fn flush(&self) {
         let mut kept = self.records.borrow_mut();
-        while !kept.is_empty() {
+        // Looked at first: while the log is down, thousands would be moved out and in again for
+        // each record.
+        while !kept.is_empty() && !self.batches.is_full() {
             let most = kept.len().min(BATCH_RECORDS);
             let batch: Batch = kept.drain(..most).collect();
             if let Err(mut refused) = self.batches.post(batch) {

@@ -49,7 +49,7 @@ use crate::policy::rules::Permit;
 use crate::wire::dial::{connect, connect_tls};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
-use http::Method;
+use http::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +103,9 @@ pub struct Outbound<'a> {
     pub passing: &'a Fields,
     /// Where it may go, best first.
     pub targets: &'a [usize],
+    /// Whether it may be sent again where an upstream took it and then broke off: a tool may not
+    /// run twice (RFC 9110 §9.2.2).
+    pub may_repeat: bool,
     /// Its body for the n-th of the targets, made from what was cleared.
     pub body: &'a MakeBody<'a>,
 }
@@ -180,17 +183,13 @@ async fn attempt(
     };
     let trip = Trip { outbound, entry, target, body };
     let deadlines = &deployed.config.deadlines;
-    let now = exchange.shard.clock.mono();
-    // One that was kept alive may turn out dead only after the request was sent, and then nobody
-    // knows what became of it: what must not happen twice goes over a new one (RFC 9110 §9.2.2).
-    let may_repeat =
-        matches!(outbound.endpoint, Endpoint::Below(_)) || outbound.method.is_idempotent();
-    let kept =
-        if may_repeat { exchange.deployed.pool.borrow_mut().take(target, now) } else { None };
-    if let Some(socket) = kept {
+    if let Some(socket) = kept(exchange, outbound, target).await {
         note_attempt(exchange, target, None);
         match exchange_heads(exchange, client, trip, socket).await {
-            Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. })) => {}
+            Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. }))
+                if outbound.may_repeat => {}
+            // Said to a connection that idled too long, not to this request (RFC 9110 §15.5.9).
+            Ok(reply) if reply.head.status == StatusCode::REQUEST_TIMEOUT => {}
             other => return other,
         }
     }
@@ -201,10 +200,29 @@ async fn attempt(
     exchange_heads(exchange, client, trip, socket).await
 }
 
+/// A connection that was kept alive. What must not be sent twice gets only one that lives, as far
+/// as the kernel knows; for all else a look would cost more than the rare second try.
+async fn kept(exchange: &Exchange, outbound: &Outbound<'_>, target: usize) -> Option<Socket> {
+    let now = exchange.shard.clock.mono();
+    loop {
+        let socket = exchange.deployed.pool.borrow_mut().take(target, now)?;
+        if outbound.may_repeat || socket.is_quiet().await {
+            return Some(socket);
+        }
+    }
+}
+
 fn note_attempt(exchange: &mut Exchange, target: usize, connect_nanos: Option<u64>) {
     let attempts = exchange.upstream.as_ref().map_or(0, |used| used.attempts) + 1;
-    exchange.upstream =
-        Some(UpstreamUse { target, attempts, status: None, connect_nanos, first_byte_nanos: None });
+    let began = exchange.shard.clock.mono();
+    exchange.upstream = Some(UpstreamUse {
+        target,
+        attempts,
+        status: None,
+        connect_nanos,
+        first_byte_nanos: None,
+        began,
+    });
 }
 
 async fn dial(

@@ -52,6 +52,14 @@ impl Pool {
         target.idle.push_back((socket, now));
     }
 
+    /// Closes what idled too long. A target that nobody asks for any more would keep its
+    /// connections open otherwise, long after their upstream closed them.
+    pub fn tidy(&mut self, now: Mono) {
+        for target in &mut self.targets {
+            target.expire(now);
+        }
+    }
+
     /// Closes everything: the worker stops, or its plan changed.
     pub fn clear(&mut self) {
         for target in &mut self.targets {
@@ -81,6 +89,7 @@ mod tests {
     use crate::wire::runtime;
     use crate::wire::socket::Socket;
     use crate::wire::watch::Watch;
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
@@ -137,6 +146,22 @@ mod tests {
             pool.put(0, socket().0, clock.mono());
             pool.clear();
             assert_eq!(pool.idle(), 0);
+        });
+    }
+
+    #[test]
+    fn what_idles_too_long_is_closed_though_nobody_asks_for_it() {
+        with_sockets(|socket, clock| {
+            let mut pool = Pool::new(vec![4]);
+            let (kept, mut far) = socket();
+            pool.put(0, kept, clock.mono());
+            clock.advance(IDLE_MAX);
+            pool.tidy(clock.mono());
+            assert_eq!(pool.idle(), 1);
+            clock.advance(SECOND);
+            pool.tidy(clock.mono());
+            assert_eq!(pool.idle(), 0);
+            assert_eq!(far.read(&mut [0; 1]).unwrap(), 0, "it is not closed");
         });
     }
 

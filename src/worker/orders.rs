@@ -28,7 +28,8 @@ pub async fn obey(floor: Rc<Floor>, orders: Mailbox<Order>, mut bell: Bell) {
     }
 }
 
-/// Fires deadlines, hands records on, gives unused slices of limits back.
+/// Fires deadlines, hands records on, gives unused slices of limits back, closes connections that
+/// idled too long.
 #[expect(clippy::infinite_loop, reason = "it ends with the worker's loop")]
 pub async fn tick(floor: Rc<Floor>) {
     let shard = &floor.shard;
@@ -38,7 +39,9 @@ pub async fn tick(floor: Rc<Floor>) {
         let now = shard.clock.mono();
         shard.watch.tick(now);
         shard.flush();
-        shard.deployed().limits.borrow_mut().give_back(now);
+        let deployed = shard.deployed();
+        deployed.limits.borrow_mut().give_back(now);
+        deployed.pool.borrow_mut().tidy(now);
     }
 }
 
@@ -90,6 +93,7 @@ fn report(floor: &Floor) {
     let mut meters = Box::new(shard.meters.borrow().clone());
     let counts = meters.counts();
     counts.connections = to_u64(floor.loads.of(shard.worker));
+    counts.streams = to_u64(shard.streams.get());
     counts.records_queued = to_u64(shard.records_waiting());
     drop(shard.tell(Note::Meters(shard.worker, meters)));
 }

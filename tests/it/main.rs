@@ -9,8 +9,10 @@
 
 mod cli;
 mod crash;
+mod drain;
 mod evidence;
 mod faults;
+mod forward;
 mod house;
 mod limits;
 mod observe;

@@ -150,11 +150,17 @@ pub static GATEWAY: Table = Table {
             ),
             about: "Threads that serve connections.",
         },
+        usual(
+            "pin",
+            Kind::Flag,
+            ("true", "a worker that moves between cores takes cold caches along"),
+            "Whether each worker is bound to a CPU of its own. More workers than CPUs are not.",
+        ),
         optional(
             "pin_from",
             Kind::Count(0, 4095),
-            "First CPU to pin workers to; the n-th worker takes the n-th CPU after it. Absent: \
-             threads are not pinned.",
+            "First CPU to pin workers to; the n-th worker takes the n-th CPU after it. Absent: the \
+             last of the CPUs that the process may use, so that the first are left to others.",
         ),
         usual(
             "drain",

@@ -5,7 +5,7 @@
 
 use crate::config::fault::{Fault, Faults, Mistake, Source};
 use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
-use crate::config::model::{Audit, Bounds, Config, Deadlines, Process};
+use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
 use crate::config::{guards, people, recover, redact, sets, upstreams};
@@ -106,7 +106,12 @@ fn process(pass: &mut Pass<'_>, gateway: &Section<'_>) -> Process {
         cores.saturating_sub(1).max(1)
     };
     let pin_from = pass.count(gateway, "pin_from").and_then(|cpu| usize::try_from(cpu).ok());
-    Process { workers, pin_from, drain: pass.span(gateway, "drain") }
+    let pinning = match pin_from {
+        _ if !pass.flag(gateway, "pin") => Pinning::Off,
+        Some(first) => Pinning::From(first),
+        None => Pinning::Last,
+    };
+    Process { workers, pinning, drain: pass.span(gateway, "drain") }
 }
 
 fn bounds(pass: &mut Pass<'_>, top: &Section<'_>) -> Bounds {
@@ -223,7 +228,7 @@ mod tests {
     use super::parse;
     use crate::config::fault::{Fault, Faults, Mistake};
     use crate::config::keys::{TABLES, TOP};
-    use crate::config::model::{Config, Pattern};
+    use crate::config::model::{Config, Pattern, Pinning};
     use std::io;
     use std::net::SocketAddr;
     use std::path::Path;
@@ -281,7 +286,8 @@ mod tests {
         let config = check("version = 1", &[]).unwrap();
         assert_eq!(config.listeners[0].address, SocketAddr::from(([127, 0, 0, 1], 8080)));
         assert_eq!(config.admin, SocketAddr::from(([127, 0, 0, 1], 9090)));
-        assert_eq!((config.process.pin_from, config.process.drain.as_secs()), (None, 30));
+        let process = &config.process;
+        assert_eq!((process.pinning, process.drain.as_secs()), (Pinning::Last, 30));
         let bounds = config.bounds;
         assert_eq!((bounds.head_bytes, bounds.header_count), (32 << 10, 100));
         assert_eq!((bounds.body_bytes, bounds.answer_bytes), (10 << 20, 32 << 20));

@@ -61,11 +61,21 @@ pub struct ServerTls {
 pub struct Process {
     /// Worker threads; default cores less one, at least one.
     pub workers: usize,
-    /// First CPU that a worker is pinned to; the n-th worker takes the n-th after it, where the
-    /// machine has that many. `None`: do not pin.
-    pub pin_from: Option<usize>,
+    /// Which CPUs the workers are bound to.
+    pub pinning: Pinning,
     /// How long SIGTERM waits for live exchanges.
     pub drain: Duration,
+}
+
+/// Which CPUs workers are bound to, of those that the process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// The n-th worker to the n-th CPU from this one on.
+    From(usize),
+    /// To the last ones, one each, where there are enough.
+    Last,
+    /// To none.
+    Off,
 }
 
 /// Bounds on what a client may send or hold.

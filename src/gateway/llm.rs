@@ -63,6 +63,7 @@ pub async fn serve(
         endpoint: "/chat/completions",
         fields: fields(exchange, chat.head, chat.request.ask.stream),
         targets: &targets,
+        may_repeat: true,
         body: &body,
     };
     let reply = send(proofs, exchange, client, &outbound).await?;

@@ -73,6 +73,7 @@ pub async fn serve(
         endpoint: "",
         fields: fields(exchange, call.head, ask, call.session.as_ref()),
         targets: &targets,
+        may_repeat: ask.tool.is_none(),
         body: &body,
     };
     let reply = send(proofs, exchange, client, &outbound).await?;

@@ -48,7 +48,7 @@ use crate::policy::rules::Permit;
 use crate::wire::dial::{connect, connect_tls};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
-use http::Method;
+use http::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,9 @@ pub struct Outbound<'a> {
     pub fields: Vec<Field>,
     /// Where it may go, best first.
     pub targets: &'a [usize],
+    /// Whether it may be sent again where an upstream took it and then broke off: a tool may not
+    /// run twice (RFC 9110 §9.2.2).
+    pub may_repeat: bool,
     /// Its body for the n-th of the targets, made from what was cleared.
     pub body: &'a MakeBody<'a>,
 }
@@ -168,12 +171,13 @@ async fn attempt(
     };
     let trip = Trip { outbound, entry, target, body };
     let deadlines = &deployed.config.deadlines;
-    let now = exchange.shard.clock.mono();
-    let kept = exchange.deployed.pool.borrow_mut().take(target, now);
-    if let Some(socket) = kept {
+    if let Some(socket) = kept(exchange, outbound, target).await {
         note_attempt(exchange, target, None);
         match exchange_heads(exchange, client, trip, socket).await {
-            Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. })) => {}
+            Err(Refusal::Upstream(UpstreamFault { kind: UpstreamFaultKind::Broken, .. }))
+                if outbound.may_repeat => {}
+            // Said to a connection that idled too long, not to this request (RFC 9110 §15.5.9).
+            Ok(reply) if reply.head.status == StatusCode::REQUEST_TIMEOUT => {}
             other => return other,
         }
     }
@@ -182,6 +186,18 @@ async fn attempt(
     let spent = exchange.shard.clock.mono().since(before);
     note_attempt(exchange, target, u64::try_from(spent.as_nanos()).ok());
     exchange_heads(exchange, client, trip, socket).await
+}
+
+/// A connection that was kept alive. What must not be sent twice gets only one that lives, as far
+/// as the kernel knows; for all else a look would cost more than the rare second try.
+async fn kept(exchange: &Exchange, outbound: &Outbound<'_>, target: usize) -> Option<Socket> {
+    let now = exchange.shard.clock.mono();
+    loop {
+        let socket = exchange.deployed.pool.borrow_mut().take(target, now)?;
+        if outbound.may_repeat || socket.is_quiet().await {
+            return Some(socket);
+        }
+    }
 }
 
 fn note_attempt(exchange: &mut Exchange, target: usize, connect_nanos: Option<u64>) {

@@ -3,7 +3,8 @@
 //! Tasks are spawned here and nowhere else, each behind a guard: in monoio a panic would unwind
 //! through the loop and take the whole worker with it.
 
-use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// Entries of the ring: with fewer, a burst of operations would flush it early.
 const RING_ENTRIES: u32 = 4096;
+/// `EINVAL`: a flag that this kernel does not know.
+const INVALID: i32 = rustix::io::Errno::INVAL.raw_os_error();
 
 /// What waits for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +48,23 @@ where
     if prefer == Some(Driver::Epoll) || !allowed {
         return run_epoll(entry);
     }
-    let ring = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer();
-    match ring.build() {
+    match ring() {
         Ok(mut runtime) => Ok(runtime.block_on(async { entry(Driver::IoUring).await })),
         Err(error) if prefer.is_none() && is_forbidden(&error) => run_epoll(entry),
         Err(error) => Err(error),
+    }
+}
+
+/// A ring that this thread alone submits to, and whose completions are worked on only when this
+/// thread waits for them (`IORING_SETUP_DEFER_TASKRUN`, Linux 6.1): no interrupt in mid-request. A
+/// kernel that does not know the flags gives a plain ring.
+fn ring() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    let mut flags = io_uring::IoUring::builder();
+    flags.setup_single_issuer().setup_defer_taskrun();
+    let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+    match builder().uring_builder(flags).enable_timer().build() {
+        Err(error) if error.raw_os_error() == Some(INVALID) => builder().enable_timer().build(),
+        built => built,
     }
 }
 

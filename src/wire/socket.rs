@@ -7,7 +7,7 @@
 
 use crate::base::clock::Mono;
 use crate::wire::error::WireError;
-use crate::wire::runtime::{Either, race};
+use crate::wire::runtime::{Either, race, yield_now};
 use crate::wire::tls::{Heard, PIECE_BYTES, Session, TlsFault};
 use crate::wire::watch::{Fired, Manner, Seat, Watch};
 use monoio::buf::{IoBuf, IoBufMut};
@@ -213,6 +213,15 @@ impl Socket {
     pub fn is_reusable(&self) -> bool {
         let quiet = self.tls.as_ref().is_none_or(|session| !session.has_input());
         self.life == Life::Open && self.ahead.is_empty() && quiet
+    }
+
+    /// Whether nothing came since the last read: neither bytes nor the peer's end, as far as the
+    /// kernel knows now. Costs a turn of the loop.
+    pub async fn is_quiet(&self) -> bool {
+        // Asked in the first turn, answered by the second.
+        let turns = async { (yield_now().await, yield_now().await) };
+        let seen = race(self.stream.readable(false), turns).await;
+        self.is_reusable() && matches!(seen, Either::Second(_))
     }
 
     fn deadline(&self, limit: Duration) -> Mono {
@@ -592,6 +601,22 @@ mod tests {
             let result = near.write(vec![0; 64 << 20], SHORT).await;
             assert_eq!(result, Err(WireError::Deadline));
             drop(far);
+        });
+    }
+
+    #[test]
+    fn a_socket_is_quiet_until_something_comes() {
+        on_both(async |watch| {
+            for says in [&b"unasked"[..], b""] {
+                let (mut near, far) = pair(&watch).await;
+                assert!(far.is_quiet().await && far.is_quiet().await);
+                if says.is_empty() {
+                    drop(near);
+                } else {
+                    near.write(says.to_vec(), LIMIT).await.unwrap();
+                }
+                assert!(!far.is_quiet().await, "{says:?}");
+            }
         });
     }
 

@@ -1,6 +1,7 @@
 //! Starts a worker thread: pinned, with a loop of its own.
 
 use crate::base::clock::Clock;
+use crate::config::model::{Pinning, Process};
 use crate::gateway::loads::Loads;
 use crate::gateway::mail::{Batch, Mailbox, Note, ORDERS_MAX, Order};
 use crate::gateway::plan::Plan;
@@ -13,7 +14,7 @@ use crate::wire::watch::Watch;
 use crate::worker::accept::{Floor, accept};
 use crate::worker::flag::Flag;
 use crate::worker::orders;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -106,8 +107,8 @@ struct Newcomer {
 
 fn begin(newcomer: Newcomer) {
     let worker = newcomer.worker;
-    if let Some(first) = newcomer.setup.plan.config.process.pin_from {
-        pin(&newcomer.setup, worker, first + worker);
+    if let Some(cpu) = cpu_of(worker, &newcomer.setup.plan.config.process) {
+        pin(&newcomer.setup, worker, cpu);
     }
     let notes = newcomer.setup.notes.clone();
     let failure = match run(newcomer.setup.driver, |driver| live(newcomer, driver)) {
@@ -118,12 +119,26 @@ fn begin(newcomer: Newcomer) {
     drop(notes.post(Note::Started(worker, Err(failure))));
 }
 
+/// The CPU for a worker, of those that this process may use; none where there are too few.
+fn cpu_of(worker: usize, process: &Process) -> Option<usize> {
+    let allowed = sched_getaffinity(None).ok()?;
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    choose_cpu(worker, process, &cpus)
+}
+
+fn choose_cpu(worker: usize, process: &Process, cpus: &[usize]) -> Option<usize> {
+    match process.pinning {
+        Pinning::Off => None,
+        Pinning::From(first) => Some(first + worker).filter(|cpu| cpus.contains(cpu)),
+        Pinning::Last => {
+            let spare = cpus.len().checked_sub(process.workers)?;
+            cpus.get(spare + worker).copied()
+        }
+    }
+}
+
 fn pin(setup: &Setup, worker: usize, cpu: usize) {
     let mut set = CpuSet::new();
-    let exists = std::thread::available_parallelism().is_ok_and(|cores| cpu < cores.get());
-    if !exists {
-        return;
-    }
     set.set(cpu);
     if let Err(error) = sched_setaffinity(None, &set) {
         let what = format!("worker {worker}: cannot be pinned to CPU {cpu}: {error}");
@@ -153,4 +168,26 @@ async fn live(newcomer: Newcomer, driver: Driver) -> Result<(), String> {
     drop(notes.post(Note::Started(worker, Ok(driver))));
     orders::obey(floor, orders, bell).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose_cpu;
+    use crate::config::model::{Pinning, Process};
+    use std::time::Duration;
+
+    #[test]
+    fn workers_take_the_last_cpus_or_those_that_were_named() {
+        let with = |workers, pinning| Process { workers, pinning, drain: Duration::ZERO };
+        let cpus = [0, 2, 4, 6];
+        let chosen = |process: &Process| {
+            (0..process.workers)
+                .map(|worker| choose_cpu(worker, process, &cpus))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&with(3, Pinning::Last)), [Some(2), Some(4), Some(6)]);
+        assert_eq!(chosen(&with(5, Pinning::Last)), [None; 5]);
+        assert_eq!(chosen(&with(3, Pinning::From(2))), [Some(2), None, Some(4)]);
+        assert_eq!(chosen(&with(2, Pinning::Off)), [None, None]);
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -131,6 +131,15 @@ fn no_comment_of_a_stream_passes_a_guard() {
     assert!(answer.is_whole && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
     assert!(answer.text().starts_with(':'), "the keep-alive is gone: {}", answer.text());
     assert!(!answer.text().contains(CARD), "{}", answer.text());
+
+    let puppet = Puppet::start(|visit| {
+        let said = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
+        visit.say(&format!("{STREAM}: {CARD}\n\n: {CARD}\nid: 5\n\ndata: {said}\n\n"));
+        Then::Close
+    });
+    let answer = before_tools(puppet.address).post("/mcp/demo", CALL);
+    assert!(answer.is_whole && answer.text().contains("\"result\""), "{}", answer.text());
+    assert!(answer.text().contains("id: 5") && !answer.text().contains(CARD), "{}", answer.text());
 }
 
 #[test]
@@ -205,6 +214,17 @@ fn a_kept_connection_that_is_dead_is_replaced_unnoticed() {
         assert_eq!((answer.status(), content(&answer).as_str()), (200, "well"));
         assert_eq!(record(&gateway, &id(&answer))["upstream"]["attempts"], attempts);
     }
+    // One that says so, which is no answer to the request that crossed it.
+    let (late, well) = (json_answer("408 Request Timeout", "{}"), chat_answer("well"));
+    let puppet = Puppet::start(move |visit| {
+        visit.say(if visit.nth > 0 { &late } else { &well });
+        if visit.nth > 0 { Then::Close } else { Then::Keep }
+    });
+    let gateway = before(&[puppet.address], &[]);
+    for asked in 1..4 {
+        assert_eq!(gateway.chat("again", "").status(), 200);
+        assert_eq!(puppet.requests(), 2 * asked - 1);
+    }
     // And one that closes as soon as it has answered, without saying so.
     let puppet = Puppet::start(|visit| {
         visit.say(&chat_answer("well"));
@@ -213,6 +233,56 @@ fn a_kept_connection_that_is_dead_is_replaced_unnoticed() {
     let gateway = before(&[puppet.address], &[]);
     for _ in 0..5 {
         assert_eq!(gateway.chat("again", "").status(), 200);
+    }
+}
+
+/// A gateway whose MCP server `demo` is this one.
+fn before_tools(server: SocketAddr) -> Gateway {
+    let upstreams = upstreams();
+    let config = config(&upstreams).replace(&upstreams.mcp_addr.to_string(), &server.to_string());
+    Gateway::start(&config, &[])
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"pay"}}"#;
+const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+
+#[test]
+fn no_tool_runs_twice_for_one_call() {
+    let done = json_answer("200 OK", r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#);
+    let puppet = Puppet::start(move |visit| {
+        if visit.nth > 0 {
+            // It took the call, and died over it.
+            return Then::Close;
+        }
+        visit.say(&done);
+        Then::Keep
+    });
+    let gateway = before_tools(puppet.address);
+    assert_eq!(gateway.post("/mcp/demo", CALL).status(), 200);
+    let died = gateway.post("/mcp/demo", CALL);
+    assert_eq!((died.status(), puppet.requests()), (502, 2), "{}", died.text());
+    assert!(died.text().contains("upstream_error"), "{}", died.text());
+    // A list may be asked for again.
+    assert_eq!(gateway.post("/mcp/demo", CALL).status(), 200);
+    assert_eq!((gateway.post("/mcp/demo", LIST).status(), puppet.requests()), (200, 5));
+}
+
+#[test]
+fn a_tool_is_called_over_a_connection_that_lives() {
+    let done = json_answer("200 OK", r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#);
+    let ended = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&ended);
+    let puppet = Puppet::start(move |visit| {
+        visit.say(&done);
+        visit.hang_up();
+        count.fetch_add(1, Ordering::AcqRel);
+        Then::Close
+    });
+    let gateway = before_tools(puppet.address);
+    for asked in 1..6 {
+        let answer = gateway.post("/mcp/demo", CALL);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        assert!(until(SOON, || ended.load(Ordering::Acquire) == asked), "it was asked more often");
     }
 }
 
@@ -236,6 +306,46 @@ fn a_silent_upstream_is_a_timeout_before_and_amid_its_answer() {
     let answer = gateway.chat("hi", ",\"stream\":true");
     assert_eq!((answer.status(), answer.is_whole), (200, false), "{}", answer.text());
     assert!(answer.text().contains("and then"), "{}", answer.text());
+    assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_its_upstream_back_and_is_let_go() {
+    let taken = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&taken);
+    let puppet = Puppet::start(move |visit| {
+        visit.say(STREAM);
+        count.store(visit.flood(&delta(&"many words ".repeat(500))), Ordering::Release);
+        Then::Close
+    });
+    let gateway = before(&[puppet.address], &["deadlines.write=1s"]);
+    let mut client = Client::connect(gateway.address);
+    ask_chat(&mut client, "hi", ",\"stream\":true");
+    assert!(until(SOON, || records(&gateway).len() == 1), "it is never let go");
+    assert_eq!(records(&gateway)[0]["outcome"], "client_gone");
+    assert!(until(SOON, || taken.load(Ordering::Acquire) > 0), "the upstream is still held");
+    // What the kernel buffers on both sides, and no more.
+    let taken = taken.load(Ordering::Acquire);
+    assert!(taken < 24 << 20, "{taken} bytes were taken for a client that reads none");
+    assert!(until(SOON, || meter(&gateway, "ringwall_in_flight") == 0), "the lease is still held");
+}
+
+#[test]
+fn an_answer_or_an_event_over_its_bound_is_refused_and_nothing_of_it_leaves() {
+    let long = "long ".repeat(1000);
+    let whole = Puppet::answering(chat_answer(&long));
+    let gateway = before(&[whole.address], &["bounds.answer=2 KiB"]);
+    let answer = gateway.chat("hi", "");
+    assert_eq!((answer.status(), code(&answer).as_str()), (502, "upstream_error"));
+    let streamed = Puppet::start(move |visit| {
+        visit.say(&format!("{STREAM}{}{}", delta("short. "), delta(&long)));
+        visit.is_left();
+        Then::Close
+    });
+    let gateway = before(&[streamed.address], &["bounds.event=2 KiB"]);
+    let answer = gateway.chat("hi", ",\"stream\":true");
+    assert_eq!((answer.status(), answer.is_whole), (200, false));
+    assert!(answer.text().contains("short.") && !answer.text().contains("long"));
     assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
 }
 
@@ -274,6 +384,42 @@ fn a_slow_head_and_a_slow_body_are_refused_in_time() {
         assert!(client.hear().is_empty(), "the connection stays open");
         assert_eq!(record(&gateway, &id(&answer))["outcome"], "client_slow");
     }
+}
+
+#[test]
+fn a_connection_that_stays_silent_is_closed_and_leaves_no_record() {
+    let upstreams = upstreams();
+    let gateway = Gateway::start(&config(&upstreams), &["--set", "deadlines.idle=300ms"]);
+    let mut silent = Client::connect(gateway.address);
+    let mut served = Client::connect(gateway.address);
+    ask_chat(&mut served, "hi", "");
+    assert_eq!(served.answer("POST").status(), 200);
+    assert!(silent.hear().is_empty() && served.hear().is_empty(), "an unasked answer");
+    assert!(until(SOON, || records(&gateway).len() == 1), "no record");
+}
+
+#[test]
+fn a_client_that_waits_to_be_told_sends_its_body_only_where_it_is_wanted() {
+    let upstreams = upstreams();
+    let gateway = Gateway::before(&upstreams);
+    let body = chat_body("hi", "");
+    let head = |key: &str| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            body.len()
+        )
+    };
+    let mut client = Client::connect(gateway.address);
+    client.say(head(KEY).as_bytes());
+    let told = client.hear();
+    assert_eq!(String::from_utf8_lossy(&told), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.say(body.as_bytes());
+    assert_eq!(content(&client.answer("POST")), "You said: hi");
+    let mut stranger = Client::connect(gateway.address);
+    stranger.say(head("wrong-key").as_bytes());
+    assert_eq!(stranger.answer("POST").status(), 401);
+    assert!(stranger.hear().is_empty(), "the body that never came would be read as a head");
 }
 
 #[test]

@@ -42,7 +42,9 @@ fn rush(gateway: &Gateway, passed: &AtomicUsize, refused: &AtomicUsize) {
     let mut clients: Vec<Client> = (0..CONNECTIONS).map(connect).collect();
     for _ in 0..REQUESTS / CLIENTS / CONNECTIONS {
         // All at once, so that all workers decide at once.
-        clients.iter_mut().for_each(|client| ask_chat(client, "hi", ""));
+        for client in &mut clients {
+            ask_chat(client, "hi", "");
+        }
         for client in &mut clients {
             let answer = client.answer("POST");
             match answer.status() {

@@ -11,6 +11,7 @@ mod cli;
 mod crash;
 mod evidence;
 mod faults;
+mod forward;
 mod house;
 mod limits;
 mod observe;

@@ -3,7 +3,7 @@
 #![expect(unreachable_pub, reason = "`pub(crate)` says no more in a test binary")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -25,6 +25,8 @@ pub struct Puppet {
 pub struct Visit {
     /// Counts the requests of this connection from nought.
     pub nth: usize,
+    /// The request, head and body, as it came.
+    pub request: String,
     stream: TcpStream,
 }
 
@@ -89,6 +91,21 @@ impl Visit {
         self.stream.write_all(text.as_bytes()).unwrap_or_default();
     }
 
+    /// Sends this again and again until the peer leaves; how many bytes it took, about.
+    pub fn flood(&mut self, text: &str) -> usize {
+        self.stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut sent = 0;
+        while self.stream.write_all(text.as_bytes()).is_ok() {
+            sent += text.len();
+        }
+        sent
+    }
+
+    /// Ends the connection now.
+    pub fn hang_up(&mut self) {
+        self.stream.shutdown(Shutdown::Both).unwrap_or_default();
+    }
+
     /// Waits until the peer ends the connection; whether it did in time.
     pub fn is_left(&mut self) -> bool {
         let mut block = [0; 1024];
@@ -105,8 +122,9 @@ impl Visit {
 fn serve(stream: TcpStream, act: &impl Fn(&mut Visit) -> Then, count: &AtomicUsize) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
-    let mut visit = Visit { nth: 0, stream };
-    while read(&mut visit.stream).is_some() {
+    let mut visit = Visit { nth: 0, request: String::new(), stream };
+    while let Some(request) = read(&mut visit.stream) {
+        visit.request = request;
         count.fetch_add(1, Ordering::AcqRel);
         if act(&mut visit) == Then::Close {
             return;
@@ -116,7 +134,7 @@ fn serve(stream: TcpStream, act: &impl Fn(&mut Visit) -> Then, count: &AtomicUsi
 }
 
 /// Reads one request, head and body; `None` where there is none any more.
-fn read(stream: &mut TcpStream) -> Option<()> {
+fn read(stream: &mut TcpStream) -> Option<String> {
     let mut inbox = Vec::new();
     let mut block = [0; 4096];
     loop {
@@ -125,7 +143,7 @@ fn read(stream: &mut TcpStream) -> Option<()> {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
             if body.len() >= length {
-                return Some(());
+                return Some(text.into_owned());
             }
         }
         let count = stream.read(&mut block).ok().filter(|count| *count > 0)?;

@@ -1,7 +1,9 @@
 //! SIGHUP: a good file takes over for the next request, a bad one changes nothing and says why.
 
 use crate::observe::{ask_chat, meter};
-use crate::support::{Client, Gateway, KEY, config, digest, free_address, until, upstreams};
+use crate::support::{
+    Client, Gateway, KEY, LIMITED_KEY, config, digest, free_address, until, upstreams,
+};
 use ringwall::demo::serve::Running;
 use serde_json::{Value, json};
 use std::fs;
@@ -169,6 +171,18 @@ fn ten_reloads_under_load_fail_no_request() {
         stop.store(true, Ordering::Release);
     });
     assert_eq!(taken(&gateway), 10, "{}", gateway.log());
+}
+
+#[test]
+fn a_reload_gives_nobody_a_fresh_budget() {
+    let (_upstreams, gateway, before) = begin();
+    let hello = json!({"model": "demo-model", "messages": [{"role": "user", "content": "hi"}]});
+    let ask = || gateway.post_as(LIMITED_KEY, "/v1/chat/completions", &hello.to_string()).status();
+    let passed = |statuses: &[u16]| statuses.iter().filter(|status| **status == 200).count();
+    let first: Vec<u16> = (0..3).map(|_| ask()).collect();
+    reload_well(&gateway, &changed(&before));
+    let second: Vec<u16> = (0..6).map(|_| ask()).collect();
+    assert_eq!((passed(&first), passed(&second)), (3, 2), "{first:?} {second:?}");
 }
 
 #[test]

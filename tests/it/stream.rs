@@ -94,6 +94,10 @@ fn plan() -> Arc<Plan> {
 /// Which run of text: the choice, and the tool call where it is one's arguments.
 type Name = (u64, Option<u64>);
 type Texts = BTreeMap<Name, String>;
+/// A text in pieces.
+type Pieces = Vec<String>;
+/// How a text is cut.
+type Cut<'a> = dyn Fn(&str) -> Pieces + 'a;
 
 /// The gateway's half, on this thread.
 struct Bench {
@@ -178,49 +182,46 @@ fn collect(choice: &Value, message: &Value, found: &mut Texts) {
     }
     for call in list(message, "tool_calls") {
         let tool = call["index"].as_u64();
-        let text = call["function"]["arguments"].as_str().unwrap_or_default();
+        let text = call.pointer("/function/arguments").and_then(Value::as_str).unwrap_or_default();
         found.entry((number, tool)).or_default().push_str(text);
     }
 }
 
-/// An upstream's stream of these texts, each in the pieces that `cut` makes of it, in turns.
-fn upstream(texts: &Texts, cut: &dyn Fn(&str) -> Vec<String>) -> Vec<u8> {
-    let mut out = String::new();
-    let event = |choice: u64, delta: Value, reason: Option<&str>, out: &mut String| {
-        let choices = json!([{"index": choice, "delta": delta, "finish_reason": reason}]);
-        let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 1,
-            "model": "m", "choices": choices, "usage": null});
-        out.push_str(&format!("data: {chunk}\n\n"));
-    };
-    let mut runs: Vec<(Name, std::vec::IntoIter<String>)> = Vec::new();
-    for (&(choice, tool), text) in texts {
-        if let Some(tool) = tool {
-            let head = json!({"index": tool, "id": "t", "type": "function",
-                "function": {"name": "f", "arguments": ""}});
-            event(choice, json!({"tool_calls": [head]}), None, &mut out);
-        }
-        runs.push(((choice, tool), cut(text).into_iter()));
+/// One event with one choice in it.
+fn event(choice: u64, delta: &Value, reason: Option<&str>) -> String {
+    let choices = json!([{"index": choice, "delta": delta, "finish_reason": reason}]);
+    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "created": 1,
+        "model": "m", "choices": choices, "usage": null});
+    format!("data: {chunk}\n\n")
+}
+
+/// Text of a run as it stands in a delta; a call's first piece has its name.
+fn piece((_, tool): Name, text: &str, is_first: bool) -> Value {
+    match tool {
+        None => json!({"content": text}),
+        Some(tool) if is_first => json!({"tool_calls": [{"index": tool, "id": "t",
+            "type": "function", "function": {"name": "f", "arguments": text}}]}),
+        Some(tool) => json!({"tool_calls": [{"index": tool, "function": {"arguments": text}}]}),
     }
-    let mut more = true;
-    while more {
-        more = false;
-        for ((choice, tool), pieces) in &mut runs {
-            let Some(piece) = pieces.next() else { continue };
-            more = true;
-            let delta = match tool {
-                None => json!({"content": piece}),
-                Some(tool) => {
-                    json!({"tool_calls": [{"index": tool, "function": {"arguments": piece}}]})
-                }
-            };
-            event(*choice, delta, None, &mut out);
+}
+
+/// An upstream's stream of these texts, each in the pieces that `cut` makes of it, in turns.
+fn upstream(texts: &Texts, cut: &Cut<'_>) -> Vec<u8> {
+    let mut out = String::new();
+    let runs: Vec<Pieces> = texts.values().map(|text| cut(text)).collect();
+    let turns = runs.iter().map(Vec::len).max().unwrap_or_default();
+    for turn in 0..turns {
+        for (name, pieces) in texts.keys().zip(&runs) {
+            if let Some(text) = pieces.get(turn) {
+                out.push_str(&event(name.0, &piece(*name, text, turn == 0), None));
+            }
         }
         out.push_str(": keep-alive\n\n");
     }
-    numbers(texts).for_each(|choice| event(choice, json!({}), Some("stop"), &mut out));
-    out.push_str(
-        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
-    );
+    for choice in numbers(texts) {
+        out.push_str(&event(choice, &json!({}), Some("stop")));
+    }
+    out.push_str("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n");
     out.push_str("data: [DONE]\n\n");
     out.into_bytes()
 }
@@ -277,7 +278,7 @@ fn assert_clean(bytes: &[u8], texts: &Texts) {
 }
 
 /// Pieces of so many characters, by turns.
-fn pieces(text: &str, lengths: &[usize]) -> Vec<String> {
+fn pieces(text: &str, lengths: &[usize]) -> Pieces {
     let mut out = Vec::new();
     let mut rest = text.chars().peekable();
     for length in lengths.iter().cycle() {
@@ -290,7 +291,7 @@ fn pieces(text: &str, lengths: &[usize]) -> Vec<String> {
 }
 
 /// Two pieces, the first of so many characters.
-fn halves(text: &str, first: usize) -> Vec<String> {
+fn halves(text: &str, first: usize) -> Pieces {
     let rest = text.chars().skip(first).collect();
     vec![text.chars().take(first).collect(), rest]
 }

@@ -11,6 +11,7 @@ pub mod load;
 pub mod model;
 pub mod pass;
 pub mod people;
+pub mod quantities;
 pub mod recover;
 pub mod redact;
 pub mod reference;

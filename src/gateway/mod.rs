@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod clear;
 pub mod client;
+pub mod decode;
 pub mod exchange;
 pub mod finish;
 pub mod llm;
@@ -15,6 +16,7 @@ pub mod loads;
 pub mod mail;
 pub mod mcp;
 pub mod plan;
+pub mod pressure;
 pub mod refusal;
 pub mod relay;
 pub mod respond;

@@ -49,9 +49,7 @@ pub async fn relay(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
-    if reply.head.fields.get("content-encoding").is_some_and(|coding| coding != b"identity") {
-        return Err(reply.refuse(UpstreamFaultKind::Unreadable));
-    }
+    reply.uncode(exchange.deployed.plan.config.bounds.encodings)?;
     let media_type = reply.head.fields.media_type().unwrap_or_default().to_ascii_lowercase();
     if media_type == "text/event-stream" && reply.head.status.is_success() {
         return stream(exchange, client, reply, dialect).await;
@@ -107,6 +105,7 @@ async fn stream(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
+    exchange.open_stream()?;
     let chunked = exchange.takes_chunks();
     let length = if chunked { BodyLength::Chunked } else { BodyLength::UntilClose };
     exchange.close |= !chunked;

@@ -3,6 +3,7 @@
 //! Paths match byte for byte; nothing is normalised, so policy and upstream see what the client
 //! sent. What matches no leg is refused here.
 
+use crate::http::coding;
 use crate::http::request::RequestHead;
 use http::Method;
 
@@ -20,7 +21,7 @@ pub enum Leg {
 /// Why a request takes no leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteFault {
-    /// A body that is compressed (RFC 9110 §15.5.16).
+    /// A content coding that is not taken (RFC 9110 §15.5.16).
     Encoding,
     /// A body that is not JSON.
     MediaType,
@@ -69,11 +70,7 @@ fn check_body_form(head: &RequestHead) -> Result<(), RouteFault> {
     if !is_json {
         return Err(RouteFault::MediaType);
     }
-    match head.fields.text("content-encoding") {
-        None => Ok(()),
-        Some(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
-        Some(_) => Err(RouteFault::Encoding),
-    }
+    coding::listed(&head.fields).map(drop).map_err(|_unknown| RouteFault::Encoding)
 }
 
 #[cfg(test)]

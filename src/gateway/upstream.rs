@@ -34,12 +34,13 @@
 //! ```
 
 use crate::base::numbers::to_u64;
-use crate::config::model::{Deadlines, Target};
+use crate::config::model::{Bounds, Deadlines, Encodings, Target};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Exchange, UpstreamUse};
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::guard::inspect::Cleared;
 use crate::http::body::BodyDecoder;
+use crate::http::coding::{self, CodingFault, Decoder};
 use crate::http::encode::request_head;
 use crate::http::head::{BodyLength, HeadBounds, Parsed};
 use crate::http::response::{ResponseHead, parse_response};
@@ -57,10 +58,10 @@ use std::time::Duration;
 const READ_BYTES: usize = 16 * 1024;
 /// Interim answers (1xx) that are skipped before the real one.
 const INTERIM_MAX: usize = 8;
-/// An upstream's head is held to this, whatever clients may send.
-const UPSTREAM_HEAD: HeadBounds = HeadBounds { bytes: 64 * 1024, count: 200 };
 /// A body up to this travels in one buffer with its head.
 const ONE_WRITE_BYTES: usize = 64 * 1024;
+/// What one read gives of an answer with a content coding: a bomb must not fill memory in one.
+const DECODED_BYTES: usize = 64 * 1024;
 /// Where an answer to be held whole says how long it is, this much is reserved at once.
 const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -115,6 +116,10 @@ pub struct Reply {
     socket: Socket,
     ahead: Vec<u8>,
     decoder: BodyDecoder,
+    /// Takes content codings off.
+    coding: Option<Box<Decoder>>,
+    /// The body came to its end on the wire.
+    is_over: bool,
 }
 
 /// A request on its way to one target.
@@ -244,6 +249,7 @@ async fn exchange_heads(
 ) -> Result<Reply, Refusal> {
     let Trip { outbound, entry, target, body } = trip;
     let deadlines = exchange.deployed.plan.config.deadlines;
+    let bounds = head_bounds(&exchange.deployed.plan.config.bounds);
     let before = exchange.shard.clock.mono();
     let head = encode(outbound, entry, body)?;
     let blame = |error: WireError| upstream_refusal(error, &entry.name);
@@ -257,14 +263,23 @@ async fn exchange_heads(
     }
     let mut ahead = Vec::new();
     let head =
-        read_head(&mut socket, &mut ahead, outbound, client, deadlines.first_byte, entry).await?;
+        read_head(&mut socket, &mut ahead, client, (deadlines.first_byte, bounds), trip).await?;
     let spent = exchange.shard.clock.mono().since(before);
     if let Some(used) = &mut exchange.upstream {
         used.status = Some(head.status);
         used.first_byte_nanos = u64::try_from(spent.as_nanos()).ok();
     }
     let decoder = BodyDecoder::new(head.body);
-    Ok(Reply { head, target, name: Arc::clone(&entry.name), socket, ahead, decoder })
+    Ok(Reply {
+        head,
+        target,
+        name: Arc::clone(&entry.name),
+        socket,
+        ahead,
+        decoder,
+        coding: None,
+        is_over: false,
+    })
 }
 
 fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -295,14 +310,13 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
 async fn read_head(
     socket: &mut Socket,
     ahead: &mut Vec<u8>,
-    outbound: &Outbound<'_>,
     client: &mut Client,
-    limit: Duration,
-    entry: &Target,
+    (limit, bounds): (Duration, HeadBounds),
+    Trip { outbound, entry, .. }: Trip<'_>,
 ) -> Result<ResponseHead, Refusal> {
     let mut interim = 0;
     loop {
-        match parse_response(ahead, &UPSTREAM_HEAD, &outbound.method) {
+        match parse_response(ahead, &bounds, &outbound.method) {
             Err(_) => {
                 return Err(Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Unreadable)));
             }
@@ -337,9 +351,59 @@ async fn read_head(
     }
 }
 
+fn head_bounds(bounds: &Bounds) -> HeadBounds {
+    HeadBounds { bytes: bounds.upstream_head_bytes, count: bounds.upstream_header_count }
+}
+
 impl Reply {
+    /// From now on content codings are taken off what is read, or are a fault of the upstream's:
+    /// it was asked for none.
+    pub fn uncode(&mut self, encodings: Encodings) -> Result<(), Refusal> {
+        let unreadable = |_fault| self.refuse(UpstreamFaultKind::Unreadable);
+        let codings = coding::listed(&self.head.fields).map_err(unreadable)?;
+        if codings.is_empty() {
+            return Ok(());
+        }
+        if encodings == Encodings::Refuse {
+            return Err(self.refuse(UpstreamFaultKind::Unreadable));
+        }
+        self.coding = Some(Box::new(Decoder::new(&codings).map_err(unreadable)?));
+        Ok(())
+    }
+
     /// Reads on, appending decoded bytes to `out`. True once the body is complete.
     pub async fn read(
+        &mut self,
+        out: &mut Vec<u8>,
+        client: &mut Client,
+        limit: Duration,
+    ) -> Result<bool, Refusal> {
+        let Some(mut coding) = self.coding.take() else {
+            return self.read_plain(out, client, limit).await;
+        };
+        let blame = |fault| match fault {
+            CodingFault::Ratio => UpstreamFaultKind::TooLarge,
+            _ => UpstreamFaultKind::Unreadable,
+        };
+        let mut raw = Vec::new();
+        let is_done = loop {
+            let pulled = coding.pull(out, DECODED_BYTES);
+            if pulled.map_err(|fault| self.refuse(blame(fault)))? > 0 {
+                break false;
+            }
+            if self.is_over {
+                coding.finish().map_err(|fault| self.refuse(blame(fault)))?;
+                break true;
+            }
+            raw.clear();
+            self.is_over = self.read_plain(&mut raw, client, limit).await?;
+            coding.push(&raw);
+        };
+        self.coding = Some(coding);
+        Ok(is_done)
+    }
+
+    async fn read_plain(
         &mut self,
         out: &mut Vec<u8>,
         client: &mut Client,

@@ -14,6 +14,7 @@ use crate::base::text::Text;
 use crate::gateway::answer;
 use crate::gateway::clear;
 use crate::gateway::client::Client;
+use crate::gateway::decode;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::finish::{self, Outcome};
 use crate::gateway::llm::{self, Chat};
@@ -113,6 +114,9 @@ fn route(exchange: &mut Exchange, head: &RequestHead) -> Result<Leg, Refusal> {
     if !exchange.shard.can_record() {
         return Err(Refusal::AuditDown);
     }
+    if exchange.deployed.plan.pressure.is_high() {
+        return Err(Refusal::Pressure);
+    }
     let leg = route::find(head).map_err(Refusal::Route)?;
     exchange.pass(Gate::Route, None);
     Ok(leg)
@@ -144,9 +148,11 @@ async fn ask(
     if matches!(leg, Leg::Mcp(_)) {
         check_transport(head).map_err(Refusal::Transport)?;
     }
+    let codings = decode::codings(exchange, head)?;
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
-    exchange.bytes_in = crate::base::numbers::to_u64(raw.len());
+    let (raw, received) = decode::body(raw, &codings, most)?;
+    exchange.bytes_in = received;
     let form = match leg {
         Leg::Models => {
             exchange.ask = Some(Ask::Models);
@@ -232,8 +238,20 @@ fn lease(exchange: &mut Exchange, identified: &Identified) -> Result<Lease, Refu
     let lease = exchange.deployed.limits.borrow_mut().admit(index, now);
     let lease = lease.map_err(Refusal::Exceeded)?;
     exchange.standing = lease.standing();
+    if is_stream(exchange.ask.as_ref()) {
+        exchange.open_stream()?;
+    }
     exchange.pass(Gate::Lease, None);
     Ok(lease)
+}
+
+/// Whether the answer is to be a stream, as far as the request says.
+fn is_stream(ask: Option<&Ask>) -> bool {
+    match ask {
+        Some(Ask::Chat(chat)) => chat.stream,
+        Some(Ask::Mcp(mcp)) => mcp.verb == McpVerb::Get,
+        Some(Ask::Models) | None => false,
+    }
 }
 
 /// `GET /v1/models`: the models that this caller may use.

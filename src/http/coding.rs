@@ -199,14 +199,7 @@ impl Layer {
             Coding::Gzip => Engine::Gzip(Gzip::new()),
             Coding::Zstd => Engine::Zstd(zstd_decoder().map_err(|_no_memory| CodingFault::Broken)?),
         };
-        Ok(Self {
-            engine,
-            waiting: Vec::new(),
-            at: 0,
-            is_drained: true,
-            is_ended: false,
-            made: 0,
-        })
+        Ok(Self { engine, waiting: Vec::new(), at: 0, is_drained: true, is_ended: false, made: 0 })
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -462,8 +455,7 @@ mod tests {
     const BROTLI: &str = "1b6200081d0976ecc41af2f00d91a0cc23d29d1b8fd20bb14ad326d55c5f86e9bcc1061c38\
                           0496ec03e9ec37ea35039a5f59251d789ca8f9a59083706cbcc52f03a901";
     /// 64 MiB of zeros, by brotli 1.1.
-    const BROTLI_BOMB: &str =
-        "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200ddfb3ffeffffc13f0\
+    const BROTLI_BOMB: &str = "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200ddfb3ffeffffc13f0\
          110870500baf77ffcffff837f02200e0b0074effff8ffff07ff04401c1600e8defff1ffff0ffe0980382c00d0bd\
          ffcbffff3ffc1300715800a07bff07";
     const MOST: usize = 10 << 20;

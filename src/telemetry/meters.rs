@@ -303,6 +303,10 @@ pub struct Control {
     pub in_flight: u64,
     /// Threads that serve.
     pub workers: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Whether new work is refused for want of memory.
+    pub memory_is_short: bool,
 }
 
 impl Merged {

@@ -12,5 +12,6 @@ pub mod listen;
 pub mod pool;
 pub mod runtime;
 pub mod socket;
+pub mod speak;
 pub mod tls;
 pub mod watch;

@@ -35,7 +35,8 @@ pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
                 place(&floor, Accepted { stream, peer, listener: which });
             }
             Either::First(Err(_shortage)) => {
-                floor.shard.meters.borrow_mut().counts().turned_away += 1;
+                // An idle connection to an upstream is worth less than a client that waits.
+                floor.shard.deployed().pool.borrow_mut().shed();
                 sleep(SHORTAGE_REST).await;
             }
             Either::Second(()) => break,
@@ -43,14 +44,14 @@ pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
     }
     // Closing a listening socket resets what waits in its backlog: serve that first.
     while let Either::First(Ok((stream, peer))) = race(listener.accept(), yield_now()).await {
-        let counted = floor.loads.count(floor.shard.worker);
+        let counted = floor.loads.count(floor.shard.worker, peer.ip());
         begin(&floor, Accepted { stream, peer, listener: which }, counted);
     }
 }
 
 /// Serves a connection here, or hands it to the worker that holds the fewest.
 fn place(floor: &Rc<Floor>, accepted: Accepted) {
-    let counted = floor.loads.choose(floor.shard.worker);
+    let counted = floor.loads.choose(floor.shard.worker, accepted.peer.ip());
     let chosen = counted.worker();
     if chosen == floor.shard.worker {
         begin(floor, accepted, counted);
@@ -62,15 +63,14 @@ fn place(floor: &Rc<Floor>, accepted: Accepted) {
     };
     // A full mailbox: this worker is less busy than that one after all.
     if let Err(Order::Connection(accepted, _elsewhere)) = posted {
-        let counted = floor.loads.count(floor.shard.worker);
+        let counted = floor.loads.count(floor.shard.worker, accepted.peer.ip());
         begin(floor, accepted, counted);
     }
 }
 
-/// Begins to serve a connection on this worker, unless it holds as many as it may.
+/// Begins to serve a connection on this worker, unless there are as many as there may be.
 pub fn begin(floor: &Rc<Floor>, accepted: Accepted, counted: Counted) {
-    let most = floor.shard.deployed().plan.config.bounds.connections;
-    if floor.loads.of(floor.shard.worker) > most {
+    if !counted.fits(&floor.shard.deployed().plan.config.bounds) {
         floor.shard.meters.borrow_mut().counts().turned_away += 1;
         return;
     }

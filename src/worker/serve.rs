@@ -7,6 +7,7 @@ use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
 use crate::wire::runtime::{Either, race, spawn};
 use crate::wire::socket::Socket;
+use crate::wire::speak::suit;
 use crate::worker::accept::Floor;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,19 +31,22 @@ pub fn start(floor: Rc<Floor>, accepted: Accepted, counted: Counted) {
 
 async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
     let shard = &floor.shard;
-    let mut socket = Socket::adopt(accepted.stream, &shard.watch)?;
     let plan = Arc::clone(&shard.deployed().plan);
+    suit(&accepted.stream, plan.config.deadlines.write)?;
+    let mut socket = Socket::adopt(accepted.stream, &shard.watch)?;
     if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
         socket = socket.accept_tls(Arc::clone(tls), plan.config.deadlines.head).await?;
     }
     let mut client = Client::new(socket, accepted.peer, shard.clock.clone());
+    let mut patience = plan.config.deadlines.first_request;
     loop {
         let plan = Arc::clone(&shard.deployed().plan);
         let deadlines = &plan.config.deadlines;
-        let waited = race(client.wait(deadlines.idle), floor.drain.wait()).await;
+        let waited = race(client.wait(patience), floor.drain.wait()).await;
         if !matches!(waited, Either::First(true)) {
             break;
         }
+        patience = deadlines.idle;
         let after = match client.next(&plan.config.bounds, deadlines).await {
             Next::Nothing => break,
             Next::Refused(refusal) => turn_away(shard, &mut client, refusal).await,

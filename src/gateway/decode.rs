@@ -1,0 +1,41 @@
+//! Takes content codings off bodies before anything looks at them, or refuses them: one switch.
+
+use crate::base::numbers::to_u64;
+use crate::config::model::Encodings;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::route::RouteFault;
+use crate::http::coding::{self, Coding, CodingFault};
+use crate::http::request::RequestHead;
+
+/// The codings of a request's body, where they are ones that we take.
+pub fn codings(exchange: &Exchange, head: &RequestHead) -> Result<Vec<Coding>, Refusal> {
+    let codings = coding::listed(&head.fields);
+    let codings = codings.map_err(|_unknown| Refusal::Route(RouteFault::Encoding))?;
+    let switch = exchange.deployed.plan.config.bounds.encodings;
+    if switch == Encodings::Refuse && !codings.is_empty() {
+        return Err(Refusal::Route(RouteFault::Encoding));
+    }
+    Ok(codings)
+}
+
+/// A request's body without its codings, and how many bytes it had with them.
+pub fn body(raw: Vec<u8>, codings: &[Coding], most: usize) -> Result<(Vec<u8>, u64), Refusal> {
+    let received = to_u64(raw.len());
+    if codings.is_empty() {
+        return Ok((raw, received));
+    }
+    match coding::whole(codings, &raw, most) {
+        Ok(decoded) => Ok((decoded, received)),
+        Err(CodingFault::TooLarge) => Err(Refusal::BodyTooLarge(most)),
+        Err(fault) => Err(Refusal::Coding(fault)),
+    }
+}
+
+/// What a 415 tells the client that it may send (RFC 9110 §15.5.16).
+pub fn accepted(exchange: &Exchange) -> &'static str {
+    match exchange.deployed.plan.config.bounds.encodings {
+        Encodings::Decode => coding::ACCEPTED,
+        Encodings::Refuse => "identity",
+    }
+}

@@ -245,7 +245,7 @@ mod tests {
     use super::parse;
     use crate::config::fault::{Fault, Faults, Mistake};
     use crate::config::keys::{TABLES, TOP};
-    use crate::config::model::{Config, Pattern, Pinning};
+    use crate::config::model::{Config, Encodings, Pattern, Pinning};
     use std::io;
     use std::net::SocketAddr;
     use std::path::Path;
@@ -309,7 +309,17 @@ mod tests {
         assert_eq!((bounds.head_bytes, bounds.header_count), (32 << 10, 100));
         assert_eq!((bounds.body_bytes, bounds.answer_bytes), (10 << 20, 32 << 20));
         assert_eq!((bounds.event_bytes, bounds.connections), (1 << 20, 16_384));
+        let rates = (bounds.body_rate, bounds.write_rate, bounds.encodings);
+        assert_eq!(rates, (1024, 1024, Encodings::Decode));
+        let connections = (bounds.connections_total, bounds.connections_per_address);
+        assert_eq!(connections, (65_536, 8192));
+        assert_eq!((bounds.uri_bytes, bounds.held_bytes), (8 << 10, 64 << 10));
+        let upstream = (bounds.upstream_head_bytes, bounds.upstream_header_count);
+        assert_eq!(upstream, (64 << 10, 128));
+        assert_eq!((bounds.streams_per_caller, bounds.memory_bytes), (4096, 1 << 30));
         let deadlines = config.deadlines;
+        let grace = (deadlines.first_request.as_secs(), deadlines.body_grace.as_secs());
+        assert_eq!(grace, (10, 10));
         let seconds = [
             deadlines.head,
             deadlines.body,
@@ -319,7 +329,7 @@ mod tests {
             deadlines.first_byte,
             deadlines.upstream_idle,
         ];
-        assert_eq!(seconds.map(|span| span.as_secs()), [10, 60, 60, 30, 5, 120, 120]);
+        assert_eq!(seconds.map(|span| span.as_secs()), [10, 60, 60, 20, 5, 120, 120]);
         assert!(config.guard.enabled && config.guard.actions.is_empty());
         assert_eq!(config.audit.folder, Path::new("audit"));
         assert_eq!((config.audit.window.as_millis(), config.audit.file_bytes), (20, 64 << 20));

@@ -113,10 +113,7 @@ pub static BOUNDS: Table = Table {
         usual(
             "connections_per_address",
             Kind::Count(1, 10000000),
-            (
-                "8192",
-                "an office or a proxy may stand behind one address, and one address may not take all",
-            ),
+            ("8192", "an office or a proxy may stand behind one; still, none may take all"),
             "Client connections from one IP address, an IPv6 network of 64 bits counting as one, \
              over all workers. Addresses that share one of 65,536 counters count together.",
         ),
@@ -128,7 +125,7 @@ pub static BOUNDS: Table = Table {
         ),
         usual(
             "memory",
-            Kind::Size("64 MiB", "16 TiB"),
+            Kind::Size("1 MiB", "16 TiB"),
             ("\"1 GiB\"", "what the smallest usual container has"),
             "Resident memory at which new requests are answered with 503 until it is down by a \
              tenth. Live exchanges go on.",

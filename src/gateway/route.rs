@@ -97,7 +97,9 @@ mod tests {
         assert_eq!(route("GET /v1/chat/completions HTTP/1.1"), Err(RouteFault::Method("POST")));
         assert_eq!(route("POST /mcp/x HTTP/1.1"), Err(RouteFault::MediaType));
         let zipped = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-encoding: gzip");
-        assert_eq!(route(&zipped), Err(RouteFault::Encoding));
+        assert_eq!(route(&zipped), Ok(Leg::Mcp("x".into())));
+        let odd = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-encoding: compress");
+        assert_eq!(route(&odd), Err(RouteFault::Encoding));
         for lost in ["/", "/v1/models/", "/V1/models", "/mcp/", "/mcp/a/b", "/mcp/a%2fb"] {
             let head = format!("GET {lost} HTTP/1.1");
             assert_eq!(route(&head), Err(RouteFault::NotFound), "{lost}");

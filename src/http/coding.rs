@@ -1,9 +1,9 @@
 //! Content codings (RFC 9110 §8.4.1): bytes in, bytes out, bounded.
 //!
 //! A coding hides what a body says, so bodies are decoded before a guard reads them. Where decoders
-//! differ, one of them could read what the other does not; so this one takes the narrow reading: one
-//! gzip member, one zlib stream, one zstd frame, one brotli stream, with their checksums, and not a
-//! byte after them. Several members or frames are legal on disk; no HTTP client sends them.
+//! differ, one of them could read what the other does not; so this one takes the narrow reading:
+//! one gzip member, one zlib stream, one zstd frame, one brotli stream, with their checksums, and
+//! not a byte after them. Several members or frames are legal on disk; no HTTP client sends them.
 
 use crate::base::numbers::to_u64;
 use crate::http::fields::Fields;
@@ -21,7 +21,7 @@ pub const STACK_MAX: usize = 2;
 pub const RATIO_MAX: u64 = 200;
 /// What may come out whatever went in: so much is no bomb.
 pub const FREE_BYTES: u64 = 1 << 20;
-/// The largest window of a zstd frame, as a power of two: 8 MiB, what RFC 9659 §3 allows on the web.
+/// The largest window of a zstd frame, as a power of two: 8 MiB, what RFC 9659 §3 allows.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// Bytes of a gzip header with its file name and comment; real ones have ten to a hundred.
 const GZIP_HEADER_MAX: usize = 4096;

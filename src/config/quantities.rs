@@ -100,26 +100,26 @@ pub static BOUNDS: Table = Table {
         ),
         usual(
             "connections",
-            Kind::Count(1, 1000000),
+            Kind::Count(1, 1_000_000),
             ("16384", "an idle one takes a few kilobytes; the file limit must allow them"),
             "Client connections of one worker. What comes beyond is closed at once.",
         ),
         usual(
             "connections_total",
-            Kind::Count(1, 10000000),
+            Kind::Count(1, 10_000_000),
             ("65536", "four workers' worth; the file limit must allow them"),
             "Client connections of all workers together.",
         ),
         usual(
             "connections_per_address",
-            Kind::Count(1, 10000000),
+            Kind::Count(1, 10_000_000),
             ("8192", "an office or a proxy may stand behind one; still, none may take all"),
             "Client connections from one IP address, an IPv6 network of 64 bits counting as one, \
              over all workers. Addresses that share one of 65,536 counters count together.",
         ),
         usual(
             "streams_per_caller",
-            Kind::Count(1, 1000000),
+            Kind::Count(1, 1_000_000),
             ("4096", "an agent has a few; a caller that leaves them open by thousands has a fault"),
             "Streams that one caller may have open over all workers, else 429.",
         ),

@@ -206,8 +206,10 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
     loop {
         let now = control.clock.mono();
         control.plan.borrow().ledger.roll(now);
-        let short = memory.look(&control.plan.borrow());
-        short.into_iter().for_each(|line| control.say(&line));
+        let changed = memory.look(&control.plan.borrow());
+        if let Some(line) = changed {
+            control.say(&line);
+        }
         forward(control, link);
         if control.phase.get() != phase {
             phase = control.phase.get();

@@ -1,6 +1,5 @@
 //! Takes content codings off bodies before anything looks at them, or refuses them: one switch.
 
-use crate::base::numbers::to_u64;
 use crate::config::model::Encodings;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
@@ -19,14 +18,13 @@ pub fn codings(exchange: &Exchange, head: &RequestHead) -> Result<Vec<Coding>, R
     Ok(codings)
 }
 
-/// A request's body without its codings, and how many bytes it had with them.
-pub fn body(raw: Vec<u8>, codings: &[Coding], most: usize) -> Result<(Vec<u8>, u64), Refusal> {
-    let received = to_u64(raw.len());
+/// A request's body without its codings.
+pub fn body(raw: Vec<u8>, codings: &[Coding], most: usize) -> Result<Vec<u8>, Refusal> {
     if codings.is_empty() {
-        return Ok((raw, received));
+        return Ok(raw);
     }
     match coding::whole(codings, &raw, most) {
-        Ok(decoded) => Ok((decoded, received)),
+        Ok(decoded) => Ok(decoded),
         Err(CodingFault::TooLarge) => Err(Refusal::BodyTooLarge(most)),
         Err(fault) => Err(Refusal::Coding(fault)),
     }

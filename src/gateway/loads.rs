@@ -185,18 +185,17 @@ mod tests {
         let loads = Loads::new(4);
         let bounds = bounds(1000, 5, 3);
         let live = AtomicUsize::new(0);
+        let visit = |worker| {
+            let counted = loads.count(worker, ip("192.0.2.7"));
+            if counted.fits(&bounds) {
+                assert!(live.fetch_add(1, Ordering::SeqCst) < 3);
+                live.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
         std::thread::scope(|scope| {
             for worker in 0..4 {
-                let (loads, live) = (&loads, &live);
-                scope.spawn(move || {
-                    for _ in 0..2000 {
-                        let counted = loads.count(worker, ip("192.0.2.7"));
-                        if counted.fits(&bounds) {
-                            assert!(live.fetch_add(1, Ordering::SeqCst) < 3);
-                            live.fetch_sub(1, Ordering::SeqCst);
-                        }
-                    }
-                });
+                let visit = &visit;
+                scope.spawn(move || (0..2000).for_each(|_| visit(worker)));
             }
         });
         assert_eq!(loads.total(), 0);

@@ -383,7 +383,12 @@ impl Reply {
         };
         let blame = |fault| match fault {
             CodingFault::Ratio => UpstreamFaultKind::TooLarge,
-            _ => UpstreamFaultKind::Unreadable,
+            CodingFault::Broken
+            | CodingFault::Stacked
+            | CodingFault::TooLarge
+            | CodingFault::Trailing
+            | CodingFault::Truncated
+            | CodingFault::Unknown => UpstreamFaultKind::Unreadable,
         };
         let mut raw = Vec::new();
         let is_done = loop {

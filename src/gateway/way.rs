@@ -151,8 +151,8 @@ async fn ask(
     let codings = decode::codings(exchange, head)?;
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
-    let (raw, received) = decode::body(raw, &codings, most)?;
-    exchange.bytes_in = received;
+    exchange.bytes_in = crate::base::numbers::to_u64(raw.len());
+    let raw = decode::body(raw, &codings, most)?;
     let form = match leg {
         Leg::Models => {
             exchange.ask = Some(Ask::Models);

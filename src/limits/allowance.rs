@@ -151,12 +151,12 @@ impl Allowance {
         self.live.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Counts one more open stream, of at most `most`.
-    pub fn open_stream(&self, most: u32) -> Result<(), ()> {
+    /// Counts one more open stream; false where `most` are open.
+    pub fn open_stream(&self, most: u32) -> bool {
         let opened = self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
             if open < most { open.checked_add(1) } else { None }
         });
-        opened.map(drop).map_err(drop)
+        opened.is_ok()
     }
 
     /// One open stream less.

@@ -116,8 +116,7 @@ impl Shard {
     pub fn open_stream(&self, caller: usize, most: u32) -> Result<Stream, Exceeded> {
         let full = Exceeded { limit: LimitKind::Streams, ..Exceeded::in_flight(most) };
         let local = self.callers.get(caller).ok_or(full)?;
-        local.allowance.open_stream(most).map_err(|()| full)?;
-        Ok(Stream(Rc::clone(local)))
+        if local.allowance.open_stream(most) { Ok(Stream(Rc::clone(local))) } else { Err(full) }
     }
 
     /// Gives back slices that are stale or idle. The worker calls it on its tick.

@@ -290,6 +290,7 @@ pub struct Merged {
 
 /// What the control thread counts.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a metric")]
 pub struct Control {
     /// How many wait in each queue between threads.
     pub queues: Vec<(&'static str, u64)>,

@@ -188,18 +188,18 @@ mod tests {
         assert!(tally.note(any, Duration::from_secs(20), 0));
     }
 
-    /// Says three hundred thousand bytes to a reader that takes `step` bytes every twenty
-    /// milliseconds; the end of it, and after how long.
+    /// Says a megabyte and a half to a reader that takes `step` bytes every ten milliseconds; the
+    /// end of it, and after how long.
     fn tell(driver: Driver, step: usize, rate: u64) -> (Option<WireError>, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = StdStream::connect(listener.local_addr().unwrap()).unwrap();
-        SockRef::from(&near).set_recv_buffer_size(4096).unwrap();
+        SockRef::from(&near).set_recv_buffer_size(64 << 10).unwrap();
         let (far, _) = listener.accept().unwrap();
         suit(&far, Duration::from_secs(20)).unwrap();
         let reader = std::thread::Builder::new().spawn(move || {
             let mut block = vec![0; step.max(1)];
             while step > 0 && (&near).read(&mut block).is_ok_and(|read| read > 0) {
-                std::thread::sleep(MILLI * 20);
+                std::thread::sleep(MILLI * 10);
             }
             near
         });
@@ -213,7 +213,7 @@ mod tests {
             let pace = Pace { rate, window: MILLI * 400 };
             let began = clock.mono();
             let mut term = Term::Paced(pace, &mut tally);
-            let said = say(&mut far, &seat, vec![7; 300_000], &mut term).await;
+            let said = say(&mut far, &seat, vec![7; 1_500_000], &mut term).await;
             sleep(MILLI).await;
             (said.err(), clock.mono().since(began))
         });
@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn a_steady_reader_gets_all_and_slow_and_silent_ones_are_given_up() {
         for driver in [Driver::Epoll, Driver::IoUring] {
-            let (fast, took) = tell(driver, 8192, 50_000);
+            let (fast, took) = tell(driver, 16 << 10, 50_000);
             assert_eq!(fast, None, "{driver:?}");
             assert!(took > MILLI * 400, "it took a window at least: {took:?}");
-            // About 100,000 bytes a second where 400,000 are due.
-            let (slow, took) = tell(driver, 2048, 400_000);
+            // At most 100,000 bytes a second where a million is due.
+            let (slow, took) = tell(driver, 1000, 1_000_000);
             assert_eq!(slow, Some(WireError::Deadline), "{driver:?}");
             assert!(took < MILLI * 1500, "{took:?}");
             let (silent, took) = tell(driver, 0, 0);

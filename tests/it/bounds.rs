@@ -266,3 +266,20 @@ fn without_file_descriptors_accepting_rests_and_then_goes_on() {
     drop(held);
     assert!(until(SOON, || own.chat("hi", "").status() == 200), "{}", own.log());
 }
+
+#[test]
+fn an_upstream_that_has_too_much_held_back_is_cut_off() {
+    let word = |choice: usize| {
+        let text = "a1".repeat(400);
+        let delta = format!("{{\"index\":{choice},\"delta\":{{\"content\":\"{text}\"}}}}");
+        format!("data: {{\"id\":\"c\",\"choices\":[{delta}]}}\n\n")
+    };
+    let events = |choices| (0..choices).map(word).collect::<String>() + "data: [DONE]\n\n";
+    for (choices, is_whole) in [(2, true), (20, false)] {
+        let body = events(choices).into_bytes();
+        let sets = ["bounds.held=4 KiB"];
+        let (own, _puppet) = answering("text/event-stream", "identity", body, &sets);
+        let answer = own.chat("hi", ",\"stream\":true");
+        assert_eq!((answer.status(), answer.is_whole), (200, is_whole), "{choices} choices");
+    }
+}

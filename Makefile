@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites soak bench fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ clients: packages client-packages ## the official OpenAI and MCP clients, unchan
 
 suites: ## attack suites from ../shared
 	@tests/suites.sh
+
+soak: packages ## twenty minutes of mixed load with faults; memory, records and descriptors are watched
+	$(CARGO) build --release --locked
+	python3 tests/soak.py
 
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked

@@ -169,7 +169,7 @@ impl Asked {
                 method: CallerText::new(&mcp.method),
                 tool: mcp.tool.as_deref().map(CallerText::new),
             }),
-            Ask::Models => None,
+            Ask::Models | Ask::Server => None,
             Ask::Route(route) => Some(Self::Route {
                 route: CallerText::new(&route.route),
                 path: CallerText::new(&format!("{} {}", route.method, route.path)),

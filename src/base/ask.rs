@@ -11,6 +11,8 @@ pub enum Ask {
     Models,
     /// Something that passes as it is.
     Route(RouteAsk),
+    /// What the server can do at all: `OPTIONS *`.
+    Server,
 }
 
 /// What a chat request asks for.

@@ -122,7 +122,7 @@ fn kind(exchange: &Exchange) -> Kind {
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
         Some(Leg::Route(_)) => Kind::Route,
-        None => Kind::Other,
+        Some(Leg::Server) | None => Kind::Other,
     }
 }
 

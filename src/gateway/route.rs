@@ -20,6 +20,8 @@ pub enum Leg {
     Models,
     /// Anything below the prefix of a passthrough route; its index.
     Route(usize),
+    /// `OPTIONS *`: the server itself (RFC 9110 §9.3.7).
+    Server,
 }
 
 /// Why a request takes no leg.
@@ -39,7 +41,7 @@ pub enum RouteFault {
 
 /// What a passthrough route takes: `CONNECT` and `TRACE` speak to us, and what nobody registered
 /// may mean anything to an upstream.
-const ROUTE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub const ROUTE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The routes as one listener sees them.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +60,7 @@ impl Table<'_> {
             Leg::Chat => "POST",
             Leg::Mcp(_) => "POST, GET, DELETE",
             Leg::Models => "GET",
-            Leg::Route(_) => ROUTE_METHODS,
+            Leg::Route(_) | Leg::Server => ROUTE_METHODS,
         };
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {
             return Err(RouteFault::Method(allowed));
@@ -84,6 +86,9 @@ impl Table<'_> {
 
     /// A listener that a route names serves the routes that name it and nothing else.
     fn leg(&self, path: &str, same: fn(&str, &str) -> bool) -> Option<Leg> {
+        if path == "*" {
+            return Some(Leg::Server);
+        }
         let is_own = self.routes.iter().any(|route| route.listeners.contains(&self.listener));
         if !is_own && let Some(leg) = own_leg(path, same) {
             return Some(leg);
@@ -208,6 +213,7 @@ mod tests {
         assert_eq!(to("/v1/models"), Err(RouteFault::Method("GET")), "ours wins");
         let trace = on(&routes, 0, "TRACE /v1/x HTTP/1.1");
         assert!(matches!(trace, Err(RouteFault::Method(_))), "{trace:?}");
+        assert_eq!(on(&routes, 0, "OPTIONS * HTTP/1.1"), Ok(Leg::Server));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::gateway::mcp::{self, Call};
 use crate::gateway::passthrough::{self, Passage};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::respond;
-use crate::gateway::route::{Leg, Table};
+use crate::gateway::route::{Leg, ROUTE_METHODS, Table};
 use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Proofs;
 use crate::http::head::BodyLength;
@@ -63,6 +63,7 @@ enum Form {
     Chat(Box<ChatRequest>),
     Mcp { ask: Box<McpAsk>, text: Box<Text>, session: Option<Claims> },
     Models,
+    Server,
     Route { index: usize, text: Box<Text> },
 }
 
@@ -104,6 +105,7 @@ async fn way(
             mcp::serve(proofs, exchange, client, &ask, call).await?;
         }
         Form::Models => list_models(exchange, client, &identified).await?,
+        Form::Server => say_methods(exchange, client).await?,
         Form::Route { index, .. } => {
             let passage = Passage { head, raw: &asked.raw, route: index };
             passthrough::serve(proofs, exchange, client, passage).await?;
@@ -162,6 +164,10 @@ async fn ask(
         Leg::Models => {
             exchange.ask = Some(Ask::Models);
             Form::Models
+        }
+        Leg::Server => {
+            exchange.ask = Some(Ask::Server);
+            Form::Server
         }
         Leg::Chat => {
             let json = exchange.shard.reader.borrow_mut().read(&raw).map_err(Refusal::Json)?;
@@ -235,7 +241,7 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
     match ask {
         Ask::Chat(chat) if plan.model(&chat.model).is_none() => return Err(Refusal::NoModel),
         Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
-        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models | Ask::Route(_) => {}
+        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Server => {}
     }
     exchange.pass(Gate::Permit, Some(std::sync::Arc::clone(permit.rule())));
     Ok(permit)
@@ -272,6 +278,16 @@ async fn list_models(
     exchange.bytes_out = crate::base::numbers::to_u64(body.len());
     out.extend_from_slice(&body);
     client.send(out, plan.config.deadlines.write).await?;
+    Ok(())
+}
+
+/// `OPTIONS *`: the methods that something here takes.
+async fn say_methods(exchange: &mut Exchange, client: &mut Client) -> Result<(), Refusal> {
+    let limit = exchange.deployed.plan.config.deadlines.write;
+    let ours = [("allow", ROUTE_METHODS.to_owned())];
+    let status = StatusCode::NO_CONTENT;
+    let head = answer::head(exchange, status, None, &ours, BodyLength::Empty)?;
+    client.send(head, limit).await?;
     Ok(())
 }
 
@@ -327,7 +343,7 @@ impl Asked {
         match &self.form {
             Form::Chat(request) => &request.text,
             Form::Mcp { text, .. } | Form::Route { text, .. } => text,
-            Form::Models => nothing,
+            Form::Models | Form::Server => nothing,
         }
     }
 }

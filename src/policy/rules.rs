@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// What the permit to list models is called in records; the list itself is filtered.
 pub const LIST_RULE: &str = "list_models";
+/// What the permit to ask for the server's methods is called in records.
+pub const SERVER_RULE: &str = "server_options";
 /// The MCP method that calls a tool.
 const CALL: &str = "tools/call";
 
@@ -21,6 +23,7 @@ pub struct Policy {
     servers: Sides<Reach>,
     routes: Sides<Vec<Pattern>>,
     list: Arc<str>,
+    server_rule: Arc<str>,
 }
 
 /// The proof that a rule allows what is asked. The next gate demands it, and only
@@ -110,6 +113,7 @@ impl Policy {
             servers: Sides { allow: Vec::new(), deny: Vec::new() },
             routes: Sides { allow: Vec::new(), deny: Vec::new() },
             list: LIST_RULE.into(),
+            server_rule: SERVER_RULE.into(),
         };
         for rule in rules {
             match rule.effect {
@@ -150,12 +154,13 @@ impl Policy {
     }
 
     /// Whether the caller may have what is asked. Listing models is always permitted: the list
-    /// holds only what [`Policy::may_use_model`] lets through.
+    /// holds only what [`Policy::may_use_model`] lets through. So is `OPTIONS *`, which says nothing.
     pub fn permit(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
         let rule = match ask {
             Ask::Chat(chat) => self.model(caller, &chat.model)?,
             Ask::Mcp(mcp) => self.message(caller, mcp)?,
             Ask::Models => &self.list,
+            Ask::Server => &self.server_rule,
             Ask::Route(ask) => self.route(caller, &ask.route)?,
         };
         Ok(Permit { rule: Arc::clone(rule) })

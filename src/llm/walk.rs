@@ -149,6 +149,8 @@ impl Walk {
             self.value(value, who, place(paths.content, index));
             return;
         }
+        // The texts of a content are read as one, whatever stands between them.
+        let mut earlier = None;
         for (order, part) in value.items().enumerate() {
             if !part.is_object() {
                 self.value(part, who, place2(paths.part, index, order));
@@ -156,7 +158,16 @@ impl Walk {
             for (key, value) in part.members() {
                 let at = place2(paths.part, index, order);
                 match key.as_str().unwrap_or_default() {
-                    "text" => self.value(value, who, place2(paths.part_text, index, order)),
+                    "text" => {
+                        let before = self.text.segments().len();
+                        self.value(value, who, place2(paths.part_text, index, order));
+                        if value.as_str().is_some() && self.text.segments().len() > before {
+                            if let Some(earlier) = earlier {
+                                self.text.last_follows(earlier);
+                            }
+                            earlier = Some(before);
+                        }
+                    }
                     "refusal" => self.value(value, who.on(Channel::Refusal), at),
                     "thinking" => self.value(value, who.on(Channel::Reasoning), at),
                     "image_url" => self.image(value, who, at),

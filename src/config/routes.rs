@@ -142,14 +142,13 @@ fn listeners(pass: &mut Pass<'_>, section: &Section<'_>, known: &[Listener]) -> 
     for spot in pass.texts(section, "listeners") {
         let named = address(&spot);
         let index = known.iter().position(|listener| Some(listener.address) == named);
-        match index {
-            Some(index) => found.push(index),
-            None => {
-                let known = known.iter().map(|listener| listener.address.to_string()).collect();
-                let name = spot.value.to_owned();
-                pass.note(spot.place, Mistake::NoSuch { what: "listener", name, known });
-            }
+        if let Some(index) = index {
+            found.push(index);
+            continue;
         }
+        let known = known.iter().map(|listener| listener.address.to_string()).collect();
+        let name = spot.value.to_owned();
+        pass.note(spot.place, Mistake::NoSuch { what: "listener", name, known });
     }
     found
 }

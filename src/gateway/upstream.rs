@@ -201,12 +201,15 @@ async fn attempt(
 }
 
 /// A connection that was kept alive. What must not be sent twice gets only one that lives, as far
-/// as the kernel knows; for all else a look would cost more than the rare second try.
+/// as the kernel knows, and what passes as it is one on which nothing was said since: the client
+/// would take it for its own answer. For all else, whose answers are read and inspected, a look
+/// would cost more than the rare second try.
 async fn kept(exchange: &Exchange, outbound: &Outbound<'_>, target: usize) -> Option<Socket> {
     let now = exchange.shard.clock.mono();
+    let may_skip = outbound.may_repeat && matches!(outbound.endpoint, Endpoint::Below(_));
     loop {
         let socket = exchange.deployed.pool.borrow_mut().take(target, now)?;
-        if outbound.may_repeat || socket.is_quiet().await {
+        if may_skip || socket.is_quiet().await {
             return Some(socket);
         }
     }

@@ -15,7 +15,7 @@ const METHOD_BYTES_MAX: usize = 32;
 pub struct RequestHead {
     /// The method, in upper case.
     pub method: http::Method,
-    /// The path, beginning with `/`, exactly as sent; `*` where `OPTIONS` asks of the server itself.
+    /// The path, beginning with `/`, exactly as sent; or `*`, where `OPTIONS` asks of the server.
     pub path: String,
     /// What follows the first `?`, exactly as sent.
     pub query: Option<String>,

@@ -159,14 +159,8 @@ impl Walk {
                 let at = place2(paths.part, index, order);
                 match key.as_str().unwrap_or_default() {
                     "text" => {
-                        let before = self.text.segments().len();
-                        self.value(value, who, place2(paths.part_text, index, order));
-                        if value.as_str().is_some() && self.text.segments().len() > before {
-                            if let Some(earlier) = earlier {
-                                self.text.last_follows(earlier);
-                            }
-                            earlier = Some(before);
-                        }
+                        let at = place2(paths.part_text, index, order);
+                        earlier = self.part_text(value, earlier, (who, at));
                     }
                     "refusal" => self.value(value, who.on(Channel::Refusal), at),
                     "thinking" => self.value(value, who.on(Channel::Reasoning), at),
@@ -177,6 +171,25 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// Reads the text of a part, which is read on from an earlier one; gives the one to read on
+    /// from.
+    fn part_text(
+        &mut self,
+        value: Value<'_>,
+        earlier: Option<usize>,
+        (who, place): (Who, Place),
+    ) -> Option<usize> {
+        let index = self.text.segments().len();
+        self.value(value, who, place);
+        if value.as_str().is_none() || self.text.segments().len() == index {
+            return earlier;
+        }
+        if let Some(earlier) = earlier {
+            self.text.last_follows(earlier);
+        }
+        Some(index)
     }
 
     /// A link is text, since it can carry a secret out; the picture itself is not.

@@ -154,7 +154,7 @@ impl Policy {
     }
 
     /// Whether the caller may have what is asked. Listing models is always permitted: the list
-    /// holds only what [`Policy::may_use_model`] lets through. So is `OPTIONS *`, which says nothing.
+    /// holds only what [`Policy::may_use_model`] lets through. `OPTIONS *` asks for nothing.
     pub fn permit(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
         let rule = match ask {
             Ask::Chat(chat) => self.model(caller, &chat.model)?,

@@ -175,6 +175,12 @@ if wanted reload; then
   line='reloads in' ended='"reloads in" in said'
   rule='n(r"FAILED (\d+)") == 0 and n(r"refused (\d+)") == 0 and n(r"ok (\d+)") > 1000'
   attack reload "$rule" python3 "$suites/reload.py" $front "kill -s HUP $gateway" 20 20 32
+  # Without this a gateway that ignores the signal would pass.
+  reloads=$(grep -c 'reload: configuration .* serves' "$folder/log" || true)
+  echo "$reloads configurations were deployed" >"$folder/said"
+  line=deployed
+  verdict 'reload, deployed' "$([ "$reloads" -ge 15 ] && echo yes || echo no)" "$(summary)"
+  line='reloads in'
   # A proxy that is ended and started again is no reload.
   again="kill \$(cat $folder/naive); python3 $suites/naiveproxy.py $naive $origin & echo \$! >$folder/naive"
   with_naive reload "$rule" python3 "$suites/reload.py" $naive "$again" 3 4 8

@@ -319,27 +319,27 @@ mod tests {
     use crate::mcp::session::Seal;
     use crate::wire::bell::bell;
     use crate::wire::runtime::{self, Driver, sleep};
+    use crossbeam::channel::{Sender, unbounded};
     use std::io;
     use std::net::SocketAddr;
     use std::rc::Rc;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc::{Sender, channel};
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     /// What the resolver is told to answer, when it is told.
     type Answer = io::Result<Vec<SocketAddr>>;
 
     /// A resolver that hangs until a test speaks for it, and counts how often it was asked.
-    fn puppet() -> (Resolve, Sender<Answer>, Arc<AtomicUsize>) {
-        let (speak, hear) = channel::<Answer>();
-        #[expect(clippy::disallowed_types, reason = "one thread at a time holds the receiver")]
-        let hear = Mutex::new(hear);
+    type Puppet = (Resolve, Sender<Answer>, Arc<AtomicUsize>);
+
+    fn puppet() -> Puppet {
+        let (speak, hear) = unbounded::<Answer>();
         let asked = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&asked);
         let resolve: Resolve = Arc::new(move |_, _| {
             count.fetch_add(1, Ordering::AcqRel);
-            hear.lock().unwrap().recv().unwrap()
+            hear.recv().unwrap()
         });
         (resolve, speak, asked)
     }

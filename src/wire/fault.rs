@@ -60,6 +60,6 @@ pub(crate) fn strike(operation: Operation) -> Option<Fault> {
     match plan.fault {
         Fault::Panic => panic!("on purpose, at a {operation:?}"),
         Fault::End if operation == Operation::Connect => Some(Fault::Error(WireError::Refused)),
-        fault => Some(fault),
+        Fault::End | Fault::Error(_) => Some(plan.fault),
     }
 }

@@ -21,3 +21,4 @@ mod reload;
 mod serve;
 mod stream;
 mod support;
+mod sweep;

@@ -1,4 +1,5 @@
-//! Chat completions as OpenAI has them: the question, and checks of whole answers and streams. Pure.
+//! Chat completions as OpenAI has them: the question, and checks of whole answers and of streams.
+//! Pure.
 
 use crate::mistake::Mistake;
 use crate::prompt::Prompt;
@@ -63,7 +64,8 @@ pub fn body(model: &str, prompt: &Prompt, is_stream: bool) -> Vec<u8> {
     // The prompt needs no escape, by its making.
     let content = &prompt.text;
     format!(
-        "{{\"model\":{model}{stream},\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]}}"
+        "{{\"model\":{model}{stream},\
+         \"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]}}"
     )
     .into_bytes()
 }

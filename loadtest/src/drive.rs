@@ -11,6 +11,7 @@ use crate::pace::{Pace, Ticket};
 use crate::plan::{Plan, Work};
 use crate::prompt::{Prompt, Prompts};
 use crate::tally::{Sound, Tally};
+use crate::turnstile::{Turn, Turnstile};
 use http::{Method, StatusCode};
 use ringwall::base::clock::Mono;
 use ringwall::base::numbers::to_u64;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub prompts: Prompts,
     /// When.
     pub pace: RefCell<Pace>,
+    /// Who waits for the next due time.
+    pub line_up: Turnstile,
     /// What came of it.
     pub tally: RefCell<Tally>,
     /// Connections that still work.
@@ -55,13 +58,17 @@ pub async fn drive(shared: &Shared, mut line: Option<Line>) {
             Some(line) => Ok(line),
             None => prepare(shared).await,
         };
+        let turn = match shared.plan.rate {
+            Some(_) => Some(shared.line_up.enter().await),
+            None => None,
+        };
         let ticket = shared.pace.borrow_mut().take(shared.watch.now());
         let Some(ticket) = ticket else { return };
         let prompt = shared.prompts.make(ticket.number);
         shared.tally.borrow_mut().cards += u64::from(prompt.has_card());
         let answer = match ready {
             Ok(mut ready) => {
-                let answer = exchange(shared, &mut ready, ticket, &prompt).await;
+                let answer = exchange(shared, &mut ready, (ticket, turn), &prompt).await;
                 line = Some(ready);
                 answer
             }
@@ -102,7 +109,7 @@ async fn open_session(plan: &Plan, line: &mut Line) -> Result<(), Mistake> {
 async fn exchange(
     shared: &Shared,
     line: &mut Line,
-    ticket: Ticket,
+    (ticket, turn): (Ticket, Option<Turn<'_>>),
     prompt: &Prompt,
 ) -> Result<Sound, Mistake> {
     let Shared { plan, watch, .. } = shared;
@@ -114,6 +121,7 @@ async fn exchange(
     if let Some(due) = ticket.due {
         wait_until(watch, due).await;
     }
+    drop(turn);
     let sent = watch.now();
     let from = ticket.due.unwrap_or(sent);
     if ticket.due.is_some() {

@@ -17,3 +17,4 @@ pub mod prompt;
 pub mod report;
 pub mod tally;
 pub mod target;
+pub mod turnstile;

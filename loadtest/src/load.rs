@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::prompt::Prompts;
 use crate::report::Report;
 use crate::tally::Tally;
+use crate::turnstile::Turnstile;
 use hdrhistogram::CreationError;
 use ringwall::base::clock::Clock;
 use ringwall::base::random::{NoRandom, Random};
@@ -53,7 +54,8 @@ pub fn run(plan: Plan) -> Result<Report, LoadFault> {
     // Nothing is due before the connections stand.
     let pace = RefCell::new(Pace::new(watch.now(), Duration::ZERO, None, 0));
     let working = Cell::new(plan.connections);
-    let shared = Rc::new(Shared { plan, watch, prompts, pace, tally, working });
+    let line_up = Turnstile::default();
+    let shared = Rc::new(Shared { plan, watch, prompts, pace, line_up, tally, working });
     runtime::run(None, |driver| work(shared, driver)).map_err(LoadFault::Runtime)
 }
 

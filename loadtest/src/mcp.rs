@@ -1,4 +1,5 @@
-//! MCP over Streamable HTTP: the opening of a session, a tool call, and checks of the answers. Pure.
+//! MCP over Streamable HTTP: the opening of a session, a tool call, and checks of the answers.
+//! Pure.
 
 use crate::mistake::Mistake;
 use crate::prompt::Prompt;

@@ -95,7 +95,7 @@ impl Link {
 
 fn write(mut archive: Archive, waiting: &Receiver<Work>, state: &State) {
     let mut is_ending = false;
-    while let (false, Ok(Work::Batch(mut batch))) = (is_ending, waiting.recv()) {
+    while !is_ending && let Ok(Work::Batch(mut batch)) = waiting.recv() {
         while batch.len() < WRITE_RECORDS_MAX {
             match waiting.try_recv() {
                 Ok(Work::Batch(mut more)) => batch.append(&mut more),

@@ -105,6 +105,8 @@ pub struct UpstreamUse {
     pub connect_nanos: Option<u64>,
     /// Nanoseconds from the request to the answer's head.
     pub first_byte_nanos: Option<u64>,
+    /// When the last attempt began.
+    pub began: Mono,
 }
 
 impl Exchange {

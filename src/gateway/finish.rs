@@ -100,6 +100,10 @@ fn count(exchange: &Exchange, record: &Record) {
         if let Some(nanos) = used.first_byte_nanos {
             meters.upstream(used.target, UpstreamStep::FirstByte, Duration::from_nanos(nanos));
         }
+        if record.outcome == Outcome::Answered {
+            let took = exchange.shard.clock.mono().since(used.began);
+            meters.upstream(used.target, UpstreamStep::Total, took);
+        }
         if matches!(exchange.refusal, Some(Refusal::Upstream(_))) {
             meters.upstream_failed(used.target);
         }

@@ -7,11 +7,13 @@ use crate::gateway::answer::{self, Field};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Refusal, UpstreamFaultKind};
+use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Reply;
 use crate::http::encode::{chunk, last_chunk};
 use crate::http::head::BodyLength;
 use crate::http::sse::{SseDecoder, SseEvent};
 use http::StatusCode;
+use std::rc::Rc;
 
 /// What a protocol does with an upstream's answer.
 pub trait Dialect {
@@ -119,7 +121,9 @@ async fn stream(
     let mut sink = Sink { chunked, ready: head };
     // The head leaves at once: a client may wait for it before the first event.
     sink.flush(exchange, client).await?;
+    let live = Live::begin(exchange);
     let ended = pump(exchange, client, &mut reply, dialect, &mut sink).await;
+    drop(live);
     if let Err(refusal) = &ended {
         let mut tail = Vec::new();
         if matches!(refusal, Refusal::GuardAnswer(_)) {
@@ -203,6 +207,23 @@ fn rewrite(
         dialect.end(exchange, out)?;
     }
     Ok(())
+}
+
+/// A stream that runs, counted until it ends, however it does.
+struct Live(Rc<Shard>);
+
+impl Live {
+    fn begin(exchange: &Exchange) -> Self {
+        let streams = &exchange.shard.streams;
+        streams.set(streams.get() + 1);
+        Self(Rc::clone(&exchange.shard))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+    }
 }
 
 /// What is ready to be written to the client.

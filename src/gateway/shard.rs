@@ -43,6 +43,8 @@ pub struct Shard {
     pub draining: Cell<bool>,
     /// Exchanges that live.
     pub live: Cell<usize>,
+    /// Of those, the ones whose answer streams.
+    pub streams: Cell<usize>,
     deployed: RefCell<Rc<Deployed>>,
     records: RefCell<Vec<Vec<u8>>>,
     notes: Mailbox<Note>,
@@ -100,6 +102,7 @@ impl Shard {
             meters: RefCell::new(meters),
             draining: Cell::new(false),
             live: Cell::new(0),
+            streams: Cell::new(0),
             deployed: RefCell::new(Rc::new(deployed)),
             records: RefCell::default(),
             notes,

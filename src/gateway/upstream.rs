@@ -202,8 +202,15 @@ async fn kept(exchange: &Exchange, outbound: &Outbound<'_>, target: usize) -> Op
 
 fn note_attempt(exchange: &mut Exchange, target: usize, connect_nanos: Option<u64>) {
     let attempts = exchange.upstream.as_ref().map_or(0, |used| used.attempts) + 1;
-    exchange.upstream =
-        Some(UpstreamUse { target, attempts, status: None, connect_nanos, first_byte_nanos: None });
+    let began = exchange.shard.clock.mono();
+    exchange.upstream = Some(UpstreamUse {
+        target,
+        attempts,
+        status: None,
+        connect_nanos,
+        first_byte_nanos: None,
+        began,
+    });
 }
 
 async fn dial(

@@ -68,6 +68,27 @@ impl Listener {
         }
     }
 
+    /// Ends all waiting for connections; [`Listener::accept_now`] goes on. The runtime closes its
+    /// own handle a few turns of the loop later, and until then the socket would outlive this one.
+    pub fn end_waiting(&mut self) {
+        drop(self.ready.take());
+    }
+
+    /// The next connection that the kernel has already; none where it has none, or lacks something.
+    pub fn accept_now(&self) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            match self.socket.accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// The address it listens on.
     pub fn local(&self) -> SocketAddr {
         self.local

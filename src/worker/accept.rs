@@ -4,7 +4,7 @@ use crate::gateway::loads::{Counted, Loads};
 use crate::gateway::mail::{Accepted, Mailbox, Order};
 use crate::gateway::shard::Shard;
 use crate::wire::listen::Listener;
-use crate::wire::runtime::{Either, race, sleep, yield_now};
+use crate::wire::runtime::{Either, race, sleep};
 use crate::worker::flag::Flag;
 use crate::worker::serve;
 use std::rc::Rc;
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long accepting rests when the kernel lacks something, such as file descriptors.
 const SHORTAGE_REST: Duration = Duration::from_millis(50);
+
+/// How long the runtime has to let go of a listening socket that nobody waits on any more.
+const FORGET: Duration = Duration::from_millis(5);
 
 /// What accepting and serving need besides the shard.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Floor {
 }
 
 /// Accepts on one listener until the worker drains; then takes what the kernel accepted already.
-pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
+pub async fn accept(floor: Rc<Floor>, mut listener: Listener, which: usize) {
     loop {
         let next = race(listener.accept(), floor.drain.wait()).await;
         match next {
@@ -41,8 +44,10 @@ pub async fn accept(floor: Rc<Floor>, listener: Listener, which: usize) {
             Either::Second(()) => break,
         }
     }
+    listener.end_waiting();
+    sleep(FORGET).await;
     // Closing a listening socket resets what waits in its backlog: serve that first.
-    while let Either::First(Ok((stream, peer))) = race(listener.accept(), yield_now()).await {
+    while let Some((stream, peer)) = listener.accept_now() {
         let counted = floor.loads.count(floor.shard.worker);
         begin(&floor, Accepted { stream, peer, listener: which }, counted);
     }

@@ -93,6 +93,7 @@ fn report(floor: &Floor) {
     let mut meters = Box::new(shard.meters.borrow().clone());
     let counts = meters.counts();
     counts.connections = to_u64(floor.loads.of(shard.worker));
+    counts.streams = to_u64(shard.streams.get());
     counts.records_queued = to_u64(shard.records_waiting());
     drop(shard.tell(Note::Meters(shard.worker, meters)));
 }

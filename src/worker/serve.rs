@@ -5,11 +5,16 @@ use crate::gateway::loads::Counted;
 use crate::gateway::mail::{Accepted, Note};
 use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
-use crate::wire::runtime::{Either, race, spawn};
+use crate::wire::runtime::{Either, race, sleep, spawn};
 use crate::wire::socket::Socket;
 use crate::worker::accept::Floor;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a draining worker waits for a request that is on its way.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
 /// Serves a connection as a task of its own. A panic in it ends it alone: its exchange leaves a
 /// record, and the worker goes on.
@@ -39,8 +44,7 @@ async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
     loop {
         let plan = Arc::clone(&shard.deployed().plan);
         let deadlines = &plan.config.deadlines;
-        let waited = race(client.wait(deadlines.idle), floor.drain.wait()).await;
-        if !matches!(waited, Either::First(true)) {
+        if !asks(floor, &mut client, deadlines.idle).await {
             break;
         }
         let next = client.next(&plan.config.bounds, deadlines).await;
@@ -59,4 +63,16 @@ async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
     }
     client.close().await;
     Ok(())
+}
+
+/// Waits for the next request. While the worker drains, only for one that is on its way: who was
+/// let in a moment ago, or just read an answer, has hardly had the time to ask.
+async fn asks(floor: &Floor, client: &mut Client, idle: Duration) -> bool {
+    let mut wait = pin!(client.wait(idle));
+    match race(wait.as_mut(), floor.drain.wait()).await {
+        Either::First(came) => came,
+        Either::Second(()) => {
+            matches!(race(wait, sleep(DRAIN_GRACE)).await, Either::First(true))
+        }
+    }
 }

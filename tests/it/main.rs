@@ -9,6 +9,7 @@
 
 mod cli;
 mod crash;
+mod drain;
 mod evidence;
 mod faults;
 mod forward;

@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -218,9 +219,20 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 /// An address of this machine where nobody listens just now.
+///
+/// Each port is given once: gateways listen with `SO_REUSEPORT`, so two of them would share one
+/// without a word.
 pub fn free_address() -> SocketAddr {
-    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
-    held.local_addr().expect("its address")
+    static GIVEN: [AtomicBool; 65_536] = [const { AtomicBool::new(false) }; 65_536];
+    let mut free = None;
+    until(PATIENCE, || {
+        let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = held.local_addr().expect("its address");
+        let given = GIVEN.get(usize::from(address.port())).expect("a port has 16 bits");
+        free = (!given.swap(true, Ordering::AcqRel)).then_some(address);
+        free.is_some()
+    });
+    free.expect("a port that nobody was given yet")
 }
 
 /// Asks again and again until it is so or the time is over; whether it was so.

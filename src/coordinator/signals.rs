@@ -1,7 +1,8 @@
 //! Signals of the operating system, as flags with a bell.
 //!
 //! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the configuration. SIGXFSZ
-//! would end the process where a file reaches a limit of its size: it is taken, and the write fails.
+//! would end the process where a file reaches a limit of its size: it is taken, and so the write
+//! fails.
 
 use crate::wire::bell::Ringer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};

@@ -114,13 +114,16 @@ mod tests {
 
     impl Bench {
         fn new(plan: &Arc<Plan>) -> Self {
+            Self::with(plan, Clock::machine())
+        }
+
+        fn with(plan: &Arc<Plan>, clock: Clock) -> Self {
             let plan = Arc::clone(plan);
             let book = Arc::new(addresses(&plan));
             let deployed = Deployed::build(Arc::clone(&plan), book).unwrap();
             let (ringer, _bell) = bell().unwrap();
             let batches = Mailbox::new(BATCHES_MAX, ringer.clone());
             let notes = Mailbox::new(NOTES_MAX, ringer);
-            let clock = Clock::machine();
             let watch = Watch::new(clock.clone());
             runtime::spawn(watch.clone().keep(), || {});
             let shard = Shard::new(0, clock, watch, deployed, notes, batches.clone());
@@ -140,7 +143,7 @@ mod tests {
             let counted = self.floor.loads.count(0);
             let accepted = Accepted { stream, peer, listener: 0 };
             serve::start(Rc::clone(&self.floor), accepted, counted);
-            let clock = &self.floor.shard.clock;
+            let clock = Clock::machine();
             let began = clock.mono();
             let mut heard = None;
             while heard.is_none() || self.floor.loads.of(0) > 0 {
@@ -468,6 +471,56 @@ mod tests {
             }
             assert!(kept >= 2 * RECORDS_MAX + BATCHES_MAX * 256, "{kept}: records are lost");
             bench.assert_well(kind, "once they are taken").await;
+        });
+        ran.unwrap();
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_frees_no_limit_and_ends_no_session() {
+        const YEAR: Duration = Duration::from_hours(24 * 365);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let upstreams = demo::start(loopback, loopback).unwrap();
+        let text = CONFIG.replace("user = \"suite@", "expires = \"2030-01-01\"\nuser = \"suite@");
+        let plan = config(&upstreams, &text);
+        let ran = runtime::run(None, async |_| {
+            let clock = Clock::simulated();
+            let (today, later) = (YEAR * 56, YEAR * 61);
+            clock.set_ahead(today);
+            let bench = Bench::with(&plan, clock.clone());
+            let limited = String::from_utf8(chat("hi", "")).unwrap();
+            let limited = limited.replace(KEY, "limited-key").into_bytes();
+            let status = async |request: &[u8]| {
+                let heard = bench.converse(vec![request.to_vec()]).await;
+                let [(status, _)] = heard.whole[..] else { panic!("{heard:?}") };
+                status
+            };
+            for _ in 0..5 {
+                assert_eq!(status(&limited).await, 200);
+            }
+            let session = open_session(&bench).await;
+            let more = format!("mcp-session-id: {session}\r\n");
+            let ping = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
+            let ping = request("/mcp/demo", &more, ping);
+            let hour = Duration::from_hours(1);
+            for ahead in [today + hour, today - hour, later, Duration::ZERO, today] {
+                clock.set_ahead(ahead);
+                plan.ledger.roll(clock.mono());
+                assert_eq!(status(&limited).await, 429, "{ahead:?}: the wall frees a limit");
+                // Keys end by the wall, as they are written; sessions live through a jump back.
+                let expected = if ahead == later { 401 } else { 200 };
+                assert_eq!(status(&ping).await, expected, "{ahead:?}");
+                for record in bench.records() {
+                    assert!(record["micros"].as_u64().unwrap() < 60_000_000, "{record}");
+                }
+            }
+            // The monotonic clock does free it.
+            for _ in 0..700 {
+                clock.advance(Duration::from_millis(100));
+                plan.ledger.roll(clock.mono());
+                bench.floor.shard.deployed().limits.borrow_mut().give_back(clock.mono());
+            }
+            assert_eq!(status(&limited).await, 200);
+            bench.assert_released("after all jumps");
         });
         ran.unwrap();
     }

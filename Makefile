@@ -41,6 +41,7 @@ FUZZ_SECONDS ?= 20
 FUZZ_TARGETS = head chunked sse json message masker
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS, from the corpus in tests/fuzz
+	@.ci/packages g++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	@# Without a sanitizer it builds with the stable compiler, and there is next to no unsafe code.
 	@for target in $(FUZZ_TARGETS); do \

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites soak bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites fuzz soak bench fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,20 @@ clients: packages client-packages ## the official OpenAI and MCP clients, unchan
 
 suites: ## attack suites from ../shared
 	@tests/suites.sh
+
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS = head chunked sse json message masker
+
+fuzz: packages ## each fuzz target for FUZZ_SECONDS, from the corpus in tests/fuzz
+	@.ci/packages g++
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@# Without a sanitizer it builds with the stable compiler, and there is next to no unsafe code.
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/fuzz/found/$$target target/fuzz/artifacts/$$target; \
+	  $(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir target/fuzz $$target \
+	    target/fuzz/found/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) \
+	    -timeout=10 -rss_limit_mb=2048 -artifact_prefix=target/fuzz/artifacts/$$target/ -verbosity=0 \
+	    -print_final_stats=1 || exit 1; done
 
 soak: packages ## twenty minutes of mixed load with faults; memory, records and descriptors are watched
 	$(CARGO) build --release --locked

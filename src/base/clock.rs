@@ -16,7 +16,15 @@ enum Source {
     Machine {
         start: Instant,
     },
-    Simulated(Arc<AtomicU64>),
+    Simulated(Arc<Simulated>),
+}
+
+#[derive(Debug, Default)]
+struct Simulated {
+    /// Nanoseconds.
+    mono: AtomicU64,
+    /// Milliseconds that the wall is ahead of it.
+    ahead: AtomicU64,
 }
 
 /// A monotonic reading: nanoseconds since the clock was made.
@@ -36,7 +44,10 @@ impl Clock {
 
     /// A clock that stands still until [`Clock::advance`].
     pub fn simulated() -> Self {
-        Self(Source::Simulated(Arc::new(AtomicU64::new(1))))
+        Self(Source::Simulated(Arc::new(Simulated {
+            mono: AtomicU64::new(1),
+            ..Simulated::default()
+        })))
     }
 
     /// The monotonic reading.
@@ -45,7 +56,7 @@ impl Clock {
             Source::Machine { start } => {
                 Mono(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
             }
-            Source::Simulated(now) => Mono(now.load(Ordering::Acquire)),
+            Source::Simulated(now) => Mono(now.mono.load(Ordering::Acquire)),
         }
     }
 
@@ -58,14 +69,25 @@ impl Clock {
                 let millis = since.unwrap_or_default().as_millis();
                 Wall(u64::try_from(millis).unwrap_or(u64::MAX))
             }
-            Source::Simulated(now) => Wall(now.load(Ordering::Acquire) / 1_000_000),
+            Source::Simulated(now) => {
+                let own = now.mono.load(Ordering::Acquire) / 1_000_000;
+                Wall(own + now.ahead.load(Ordering::Acquire))
+            }
         }
     }
 
     /// Moves a simulated clock forward; the machine's clock moves by itself.
     pub fn advance(&self, by: Duration) {
         if let Source::Simulated(now) = &self.0 {
-            now.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::AcqRel);
+            now.mono.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::AcqRel);
+        }
+    }
+
+    /// Lets a simulated clock's wall stand so far ahead of its monotonic reading from now on: it
+    /// jumps, forth or back, as a machine's does that is set.
+    pub fn set_ahead(&self, by: Duration) {
+        if let Source::Simulated(now) = &self.0 {
+            now.ahead.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         }
     }
 }

@@ -6,12 +6,13 @@ use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::cli::print;
 use crate::config::model::Config;
-use crate::coordinator::addresses::look_up;
+use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::archive;
 use crate::coordinator::control::Reread;
 use crate::coordinator::run::{Inbox, Setup, run};
 use crate::gateway::plan::Plan;
 use crate::mcp::session::Seal;
+use crate::wire::dns;
 use crate::wire::listen::Listener;
 use crate::wire::runtime;
 use crate::worker::start::{self, Setup as WorkerSetup};
@@ -67,13 +68,15 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
     let log = Archive::open(&plan.config.audit, clock.clone())
         .map_err(|error| begin("audit log", &error))?;
     let (link, archive) = archive::start(log).map_err(|error| begin("audit log", &error))?;
-    let addresses = Arc::new(look_up(&plan.config, None));
+    let resolve: Resolve = Arc::new(dns::resolve);
+    let addresses = Arc::new(look_up(&plan.config, None, &resolve));
     let setup = Setup {
         clock: clock.clone(),
         plan: Arc::clone(&plan),
         addresses: Arc::clone(&addresses),
         archive: link,
         reread,
+        resolve,
         say: Box::new(print::note),
     };
     let reserved = reserve(&plan.config).map_err(|error| begin("listen", &error))?;

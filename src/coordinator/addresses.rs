@@ -1,25 +1,30 @@
 //! Where the targets are: names are looked up here, off the workers.
 
 use crate::config::model::{Config, Target};
-use crate::wire::dns::{AddressBook, resolve};
+use crate::wire::dns::AddressBook;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// Finds a host's addresses at a port, and may take its time: the system's resolver, or a test's.
+pub type Resolve = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 /// Looks up every target's host. One that cannot be found keeps the addresses it had; without any
 /// it is listed with none, and its requests are refused until a later look finds it.
-pub fn look_up(config: &Config, before: Option<&AddressBook>) -> AddressBook {
+pub fn look_up(config: &Config, before: Option<&AddressBook>, resolve: &Resolve) -> AddressBook {
     config
         .targets
         .iter()
         .enumerate()
         .map(|(index, target)| {
-            find(target)
+            find(target, resolve)
                 .or_else(|| before.and_then(|book| book.get(index)).map(Arc::clone))
                 .unwrap_or_else(|| Arc::from([]))
         })
         .collect()
 }
 
-fn find(target: &Target) -> Option<Arc<[std::net::SocketAddr]>> {
+fn find(target: &Target, resolve: &Resolve) -> Option<Arc<[SocketAddr]>> {
     let found = resolve(&target.host, target.port).ok()?;
     (!found.is_empty()).then(|| found.into())
 }

@@ -4,6 +4,7 @@
 
 use crate::base::clock::Clock;
 use crate::config::model::Config;
+use crate::coordinator::addresses::Resolve;
 use crate::coordinator::archive;
 use crate::coordinator::deploy::Deploy;
 use crate::gateway::mail::{Batch, Mailbox, Note, Order};
@@ -14,6 +15,7 @@ use crate::wire::runtime::{Driver, sleep};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How long a scrape waits for the workers' counts.
@@ -68,7 +70,10 @@ pub struct Control {
     /// Something failed that ends the process with an error.
     pub failed: Cell<bool>,
     pub(super) workers: RefCell<Vec<WorkerState>>,
+    /// Whether names are being looked up, on a thread that may hang.
+    pub(super) is_looking: Arc<AtomicBool>,
     pub(super) reread: Reread,
+    pub(super) resolve: Resolve,
     pub(super) say: Say,
 }
 

@@ -3,7 +3,7 @@
 
 use crate::base::clock::Mono;
 use crate::config::model::Config;
-use crate::coordinator::addresses::look_up;
+use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::control::{Control, Phase};
 use crate::gateway::mail::{Built, Note, Order};
 use crate::gateway::plan::Plan;
@@ -34,8 +34,9 @@ pub fn begin(control: &Control) {
     let before = Arc::clone(&control.plan.borrow());
     let book = Arc::clone(&control.addresses.borrow());
     let notes = control.notes.clone();
+    let resolve = Arc::clone(&control.resolve);
     let built = std::thread::Builder::new().name("deploy".into()).spawn(move || {
-        let built = reread().and_then(|config| compile(config, &before, &book));
+        let built = reread().and_then(|config| compile(config, &before, &book, &resolve));
         // Were the note lost, the next reload would be refused and say why.
         drop(notes.post(Note::Built(built)));
     });
@@ -45,7 +46,12 @@ pub fn begin(control: &Control) {
     }
 }
 
-fn compile(config: Config, before: &Plan, book: &AddressBook) -> Result<Built, String> {
+fn compile(
+    config: Config,
+    before: &Plan,
+    book: &AddressBook,
+    resolve: &Resolve,
+) -> Result<Built, String> {
     check_fixed(&config, &before.config)?;
     // Addresses are by index, which another configuration may use for another host.
     let known: AddressBook = config
@@ -60,7 +66,7 @@ fn compile(config: Config, before: &Plan, book: &AddressBook) -> Result<Built, S
             same.and_then(|index| book.get(index)).map_or_else(|| Arc::from([]), Arc::clone)
         })
         .collect();
-    let addresses = look_up(&config, Some(&known));
+    let addresses = look_up(&config, Some(&known), resolve);
     let seal = Arc::clone(&before.seal);
     let plan = Plan::compile(config, seal, Some(before)).map_err(|fault| fault.to_string())?;
     Ok((Arc::new(plan), Arc::new(addresses)))

@@ -1,7 +1,7 @@
 //! The control thread's loop, from the first worker to the last record.
 
 use crate::base::clock::Clock;
-use crate::coordinator::addresses::look_up;
+use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::archive::Link;
 use crate::coordinator::control::{Control, Phase, Reread, Say, WorkerState};
 use crate::coordinator::deploy;
@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often the ledger is rolled and the process looked after.
@@ -39,6 +40,8 @@ pub struct Setup {
     pub archive: Link,
     /// Reads the configuration anew.
     pub reread: Reread,
+    /// Looks names up.
+    pub resolve: Resolve,
     /// Shows an operator a line.
     pub say: Say,
 }
@@ -94,7 +97,9 @@ pub async fn run<A: Future<Output = ()> + 'static>(
         batches: inbox.batches,
         failed: Cell::new(false),
         workers: RefCell::new(workers.collect()),
+        is_looking: Arc::default(),
         reread: setup.reread,
+        resolve: setup.resolve,
         say: setup.say,
     });
     let link = setup.archive;
@@ -243,14 +248,22 @@ fn look_up_again(control: &Control) {
     let plan = Arc::clone(&control.plan.borrow());
     let book = Arc::clone(&control.addresses.borrow());
     let notes = control.notes.clone();
+    let resolve = Arc::clone(&control.resolve);
+    if control.is_looking.swap(true, Ordering::AcqRel) {
+        control.say("names: the look before this one still waits; the addresses stay");
+        return;
+    }
+    let is_looking = Arc::clone(&control.is_looking);
     let looking = std::thread::Builder::new().name("dns".into()).spawn(move || {
-        let next = look_up(&plan.config, Some(&book));
+        let next = look_up(&plan.config, Some(&book), &resolve);
+        is_looking.store(false, Ordering::Release);
         if next != *book {
             // Were it lost, the next look would find the same.
             drop(notes.post(Note::Addresses(plan.generation, Arc::new(next))));
         }
     });
     if looking.is_err() {
+        control.is_looking.store(false, Ordering::Release);
         control.say("no thread to look up names on; the addresses stay");
     }
 }
@@ -291,4 +304,133 @@ async fn finish(control: &Control, link: &Link) {
         control.failed.set(true);
     }
     control.say("ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, LOOK_UP_EVERY, Setup, run};
+    use crate::audit::file::Archive;
+    use crate::base::clock::Clock;
+    use crate::cli::demo::quickstart;
+    use crate::coordinator::addresses::Resolve;
+    use crate::coordinator::archive;
+    use crate::gateway::mail::{Mailbox, Note, ORDERS_MAX, Order};
+    use crate::gateway::plan::Plan;
+    use crate::mcp::session::Seal;
+    use crate::wire::bell::bell;
+    use crate::wire::runtime::{self, Driver, sleep};
+    use crossbeam::channel::{Sender, unbounded};
+    use std::io;
+    use std::net::SocketAddr;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// What the resolver is told to answer, when it is told.
+    type Answer = io::Result<Vec<SocketAddr>>;
+
+    /// A resolver that hangs until a test speaks for it, and counts how often it was asked.
+    type Puppet = (Resolve, Sender<Answer>, Arc<AtomicUsize>);
+
+    fn puppet() -> Puppet {
+        let (speak, hear) = unbounded::<Answer>();
+        let asked = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&asked);
+        let resolve: Resolve = Arc::new(move |_, _| {
+            count.fetch_add(1, Ordering::AcqRel);
+            hear.recv().unwrap()
+        });
+        (resolve, speak, asked)
+    }
+
+    async fn until(mut is_so: impl FnMut() -> bool) {
+        for _ in 0..5000 {
+            if is_so() {
+                return;
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        panic!("it does not come to that");
+    }
+
+    /// The addresses that the worker is given next.
+    fn given(orders: &Mailbox<Order>) -> Option<Vec<SocketAddr>> {
+        while let Some(order) = orders.take() {
+            if let Order::Addresses(_, book) = order {
+                return Some(book.iter().flat_map(|known| known.to_vec()).collect());
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_resolver_that_hangs_fails_or_changes_its_mind_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = quickstart(&[]).unwrap_or_else(|faults| panic!("{:?}", faults.list));
+        config.audit.folder = folder.path().join("audit");
+        let targets = config.targets.len();
+        let clock = Clock::simulated();
+        let log = Archive::open(&config.audit, clock.clone()).unwrap();
+        let (link, thread) = archive::start(log).unwrap();
+        let plan = Arc::new(Plan::compile(config, Arc::new(Seal::new([7; 32])), None).unwrap());
+        let (resolve, speak, asked) = puppet();
+        let setup = Setup {
+            clock: clock.clone(),
+            plan,
+            addresses: Arc::new(vec![Arc::from([]); targets]),
+            archive: link,
+            reread: Arc::new(|| Err("not here".into())),
+            resolve,
+            say: Box::new(|_| {}),
+        };
+        let (ringer, _bell) = bell().unwrap();
+        let orders = Mailbox::new(ORDERS_MAX, ringer);
+        let workers = vec![orders.clone()];
+        let play = async move |control: Rc<Control>| {
+            let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
+            control.notes.post(Note::Started(0, Ok(Driver::Epoll))).unwrap();
+            // It hangs: the control thread rolls on, and asks nobody else meanwhile.
+            clock.advance(LOOK_UP_EVERY);
+            until(|| asked.load(Ordering::Acquire) == 1).await;
+            for _ in 0..3 {
+                clock.advance(LOOK_UP_EVERY);
+                control.notes.post(Note::Log("still here".into())).unwrap();
+                until(|| control.notes.depth() == 0).await;
+                sleep(super::TICK * 2).await;
+            }
+            assert_eq!(asked.load(Ordering::Acquire), 1, "threads pile up behind a resolver");
+            assert_eq!(given(&orders), None);
+            // It answers after all: workers are told.
+            (0..targets).for_each(|_| speak.send(Ok(vec![address(1)])).unwrap());
+            let mut found = None;
+            until(|| {
+                found = found.take().or_else(|| given(&orders));
+                found.is_some()
+            })
+            .await;
+            assert_eq!(found.unwrap(), vec![address(1); targets]);
+            // It fails, or finds nothing: what was known stays, and nobody is told anything.
+            for answer in [|| Err(io::ErrorKind::NotFound.into()), || Ok(Vec::new())] {
+                let answer: fn() -> Answer = answer;
+                let before = asked.load(Ordering::Acquire);
+                (0..targets).for_each(|_| speak.send(answer()).unwrap());
+                clock.advance(LOOK_UP_EVERY);
+                until(|| asked.load(Ordering::Acquire) == before + targets).await;
+                sleep(super::TICK * 2).await;
+                assert_eq!(given(&orders), None);
+                assert_eq!(control.addresses.borrow().concat(), vec![address(1); targets]);
+            }
+            // It changes its mind.
+            (0..targets).for_each(|_| speak.send(Ok(vec![address(2)])).unwrap());
+            clock.advance(LOOK_UP_EVERY);
+            until(|| control.addresses.borrow().concat() == vec![address(2); targets]).await;
+            assert_eq!(given(&orders), Some(vec![address(2); targets]));
+            control.notes.post(Note::Broken(0, "the test")).unwrap();
+            control.notes.post(Note::Drained(0)).unwrap();
+        };
+        let ran = runtime::run(None, |_| run(setup, |_| Ok(workers), play));
+        assert!(!ran.unwrap().unwrap(), "it ends by the failure that the test made up");
+        thread.join().unwrap();
+    }
 }

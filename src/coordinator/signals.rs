@@ -1,9 +1,11 @@
 //! Signals of the operating system, as flags with a bell.
 //!
-//! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the configuration.
+//! SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the configuration. SIGXFSZ
+//! would end the process where a file reaches a limit of its size: it is taken, and so the write
+//! fails.
 
 use crate::wire::bell::Ringer;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
@@ -30,11 +32,15 @@ impl Signalled {
 
 /// Listens for signals on a thread of its own, which ends with the process.
 pub fn listen(ringer: Ringer) -> io::Result<Arc<Signalled>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGXFSZ])?;
     let signalled = Arc::new(Signalled::default());
     let own = Arc::clone(&signalled);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
+            if signal == SIGXFSZ {
+                // The archive sees its write fail, and says so.
+                continue;
+            }
             if signal == SIGHUP {
                 own.reload.store(true, Ordering::Release);
             } else {

@@ -128,6 +128,12 @@ impl Shard {
         self.records.borrow().len() + self.live.get() < RECORDS_MAX
     }
 
+    /// Whether there is room for the record of a refusal at least. Where there is none, connections
+    /// close without an answer: an answer without a record is never given, and memory has an end.
+    pub fn can_refuse(&self) -> bool {
+        self.records.borrow().len() + self.live.get() < 2 * RECORDS_MAX
+    }
+
     /// Keeps a record until the next flush, or until a batch is full.
     pub fn record(&self, line: Vec<u8>) {
         self.records.borrow_mut().push(line);

@@ -108,7 +108,7 @@ pub struct Counts {
     pub records_queued: u64,
     /// Client connections accepted.
     pub accepted: u64,
-    /// Client connections refused at the bound.
+    /// Client connections closed at a bound, unanswered.
     pub turned_away: u64,
     /// Records that were lost because a queue was full.
     pub dropped: u64,

@@ -91,7 +91,7 @@ fn traffic(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     let counts = &merged.counts;
     page.gauge("ringwall_connections", "Client connections that are open.", counts.connections)?;
     page.counter("ringwall_accepted_total", "Client connections accepted.", counts.accepted)?;
-    let help = "Client connections refused at the bound.";
+    let help = "Client connections closed at a bound, unanswered.";
     page.counter("ringwall_turned_away_total", help, counts.turned_away)?;
     page.gauge("ringwall_streams", "Streams that run.", counts.streams)?;
     page.gauge("ringwall_in_flight", "Requests that hold a lease.", merged.control.in_flight)?;

@@ -1,6 +1,8 @@
 //! Connections to upstreams, by address: names are resolved elsewhere, since that blocks.
 
 use crate::wire::error::WireError;
+#[cfg(test)]
+use crate::wire::fault::{Fault, Operation, strike};
 use crate::wire::socket::Socket;
 use crate::wire::watch::{Manner, Watch};
 use monoio::net::TcpStream;
@@ -17,6 +19,10 @@ pub async fn connect(
 ) -> Result<Socket, WireError> {
     let seat = watch.sit();
     let deadline = seat.now().plus(limit);
+    #[cfg(test)]
+    if let Some(Fault::Error(error)) = strike(Operation::Connect) {
+        return Err(error);
+    }
     let stream = seat.guard(Manner::Listen, deadline, TcpStream::connect_addr(address)).await??;
     // Two writes, head and body, must not wait for an acknowledgement in between.
     stream.set_nodelay(true)?;

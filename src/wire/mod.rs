@@ -14,3 +14,6 @@ pub mod runtime;
 pub mod socket;
 pub mod tls;
 pub mod watch;
+
+#[cfg(test)]
+pub(crate) mod fault;

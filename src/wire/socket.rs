@@ -7,6 +7,8 @@
 
 use crate::base::clock::Mono;
 use crate::wire::error::WireError;
+#[cfg(test)]
+use crate::wire::fault::{self, Fault, Operation};
 use crate::wire::runtime::{Either, race, yield_now};
 use crate::wire::tls::{Heard, PIECE_BYTES, Session, TlsFault};
 use crate::wire::watch::{Fired, Manner, Seat, Watch};
@@ -409,6 +411,17 @@ async fn hear(
     room: usize,
     deadline: Mono,
 ) -> Result<usize, WireError> {
+    #[cfg(test)]
+    match fault::strike(Operation::Read) {
+        None => {}
+        Some(Fault::Error(error)) => {
+            if error != WireError::Closed {
+                *into = Vec::new();
+            }
+            return Err(error);
+        }
+        Some(Fault::End | Fault::Panic) => return Ok(0),
+    }
     loop {
         let mut buffer = std::mem::take(into);
         buffer.reserve(room);
@@ -430,6 +443,14 @@ async fn say(
     mut bytes: Vec<u8>,
     deadline: Mono,
 ) -> Result<Vec<u8>, WireError> {
+    #[cfg(test)]
+    let struck = fault::strike(Operation::Write);
+    #[cfg(test)]
+    match struck {
+        None => {}
+        Some(Fault::Error(error)) => return Err(error),
+        Some(Fault::End | Fault::Panic) => bytes.truncate(bytes.len() / 2),
+    }
     let mut at = 0;
     while at < bytes.len() {
         let operation = stream.write(bytes.slice(at..));
@@ -441,6 +462,10 @@ async fn say(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
+    }
+    #[cfg(test)]
+    if struck.is_some() {
+        return Err(WireError::Closed);
     }
     Ok(bytes)
 }

@@ -9,3 +9,6 @@ pub mod flag;
 pub mod orders;
 pub mod serve;
 pub mod start;
+
+#[cfg(test)]
+mod faults;

@@ -47,7 +47,12 @@ async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
         if !asks(floor, &mut client, deadlines.idle).await {
             break;
         }
-        let after = match client.next(&plan.config.bounds, deadlines).await {
+        let next = client.next(&plan.config.bounds, deadlines).await;
+        if !shard.can_refuse() {
+            shard.meters.borrow_mut().counts().turned_away += 1;
+            break;
+        }
+        let after = match next {
             Next::Nothing => break,
             Next::Refused(refusal) => turn_away(shard, &mut client, refusal).await,
             Next::Request(head) => walk(shard, &mut client, &head).await,

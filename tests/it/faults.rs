@@ -1,6 +1,8 @@
 //! What goes wrong on the way, on either side: the client reads what it can act on, and the record
 //! says what happened.
 
+#![expect(unreachable_pub, reason = "`pub(crate)` says no more in a test binary")]
+
 use crate::observe::{ask_chat, chat_body, meter, record, records};
 use crate::puppet::{Puppet, STREAM, Then, chat_answer, delta, json_answer};
 use crate::support::{Answer, Client, Gateway, KEY, config, free_address, until, upstreams};
@@ -15,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 const CARD: &str = "4111 1111 1111 1111";
 
 /// A gateway whose model leads to these upstreams, best first.
-fn before(routes: &[SocketAddr], sets: &[&str]) -> Gateway {
+pub fn before(routes: &[SocketAddr], sets: &[&str]) -> Gateway {
     let upstreams = upstreams();
     let mut names = Vec::new();
     let mut providers = String::new();

@@ -22,3 +22,4 @@ mod reload;
 mod serve;
 mod stream;
 mod support;
+mod sweep;

@@ -106,6 +106,12 @@ impl Visit {
         self.stream.shutdown(Shutdown::Both).unwrap_or_default();
     }
 
+    /// Resets the connection: what is sent already may arrive, and nothing comes after it.
+    pub fn reset(&mut self) {
+        reset(&self.stream);
+        self.hang_up();
+    }
+
     /// Waits until the peer ends the connection; whether it did in time.
     pub fn is_left(&mut self) -> bool {
         let mut block = [0; 1024];
@@ -149,6 +155,11 @@ fn read(stream: &mut TcpStream) -> Option<String> {
         let count = stream.read(&mut block).ok().filter(|count| *count > 0)?;
         inbox.extend_from_slice(block.get(..count)?);
     }
+}
+
+/// Lets a connection end by a reset once it is dropped or shut down.
+pub fn reset(stream: &TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("it is open");
 }
 
 /// A whole answer with a JSON body.

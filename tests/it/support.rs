@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -223,13 +223,16 @@ pub fn run(arguments: &[&str]) -> Output {
 /// Each port is given once: gateways listen with `SO_REUSEPORT`, so two of them would share one
 /// without a word.
 pub fn free_address() -> SocketAddr {
-    static GIVEN: [AtomicBool; 65_536] = [const { AtomicBool::new(false) }; 65_536];
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Below those that the system gives to connections, of which tests make thousands; another
+    // process begins elsewhere.
+    let first = std::process::id().wrapping_mul(101);
     let mut free = None;
     until(PATIENCE, || {
-        let held = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = held.local_addr().expect("its address");
-        let given = GIVEN.get(usize::from(address.port())).expect("a port has 16 bits");
-        free = (!given.swap(true, Ordering::AcqRel)).then_some(address);
+        let nth = first.wrapping_add(GIVEN.fetch_add(1, Ordering::AcqRel)) % 20_000;
+        let port = u16::try_from(12_000 + nth).expect("it is below 32768");
+        let held = TcpListener::bind(("127.0.0.1", port)).ok();
+        free = held.and_then(|held| held.local_addr().ok());
         free.is_some()
     });
     free.expect("a port that nobody was given yet")

@@ -31,8 +31,13 @@ pub struct Record {
     pub time: String,
     /// Which leg.
     pub kind: Kind,
+    /// Where the client is: its address and port, or `unix` for a Unix socket's peer.
+    #[serde(serialize_with = "shared_option")]
+    pub client: Option<Arc<str>>,
     /// Who; null before the identity gate passed.
     pub caller: Option<Who>,
+    /// By what that is known: `bearer`, `x-api-key`, `mtls` or `anonymous`.
+    pub identified_by: Option<&'static str>,
     /// What for; null before it was understood.
     pub ask: Option<Asked>,
     /// Each gate's decision, in order.
@@ -338,7 +343,9 @@ impl Record {
             id,
             time,
             kind,
+            client: None,
             caller: None,
+            identified_by: None,
             ask: None,
             gates: Vec::new(),
             refusal: None,
@@ -444,7 +451,9 @@ mod tests {
     fn a_record_is_one_line_with_fixed_names() {
         let mut record = record();
         let name = Arc::from("alice");
+        record.client = Some(Arc::from("192.0.2.7:1"));
         record.caller = Some(Who { name, user: None, app: Some(Arc::from("cli")), team: None });
+        record.identified_by = Some("mtls");
         record.ask = Some(Asked::Mcp {
             server: CallerText::new("files"),
             method: CallerText::new("tools/call"),
@@ -456,7 +465,8 @@ mod tests {
         record.status = Some(200);
         let expected = concat!(
             r#"{"v":1,"id":"req_1","time":"2026-11-25T09:53:00.000Z","kind":"chat","#,
-            r#""caller":{"name":"alice","user":null,"app":"cli","team":null},"#,
+            r#""client":"192.0.2.7:1","caller":{"name":"alice","user":null,"app":"cli","#,
+            r#""team":null},"identified_by":"mtls","#,
             r#""ask":{"server":"files","method":"tools/call","tool":"read"},"#,
             r#""gates":[{"gate":"caller","decision":"pass","rule":null,"micros":3}],"#,
             r#""refusal":null,"outcome":"answered","status":200,"usage":null,"hits":[],"#,

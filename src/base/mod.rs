@@ -5,11 +5,13 @@
 pub mod ask;
 pub mod caller;
 pub mod clock;
+pub mod endpoint;
 pub mod hit;
 pub mod ids;
 pub mod json;
 pub mod map;
 pub mod mask;
+pub mod network;
 pub mod numbers;
 pub mod random;
 pub mod secret;

@@ -1,5 +1,6 @@
 //! `ringwall demo`: the quickstart configuration in front of a model and an MCP server of our own.
 
+use crate::base::endpoint::Endpoint;
 use crate::cli::{check, gateway, print};
 use crate::config::fault::Faults;
 use crate::config::load;
@@ -33,7 +34,7 @@ pub fn run(sets: &[String]) -> ExitCode {
         }
     };
     if let Some(listener) = config.listeners.first() {
-        print::err(&tour(listener.address));
+        print::err(&tour(&listener.address));
     }
     let sets = sets.to_vec();
     let reread = move || quickstart(&sets).map_err(|faults| check::draw(&faults, false));
@@ -60,7 +61,7 @@ fn upstream(config: &Config, target: Option<usize>) -> io::Result<SocketAddr> {
 }
 
 /// Three commands to try, and what to expect.
-fn tour(gateway: SocketAddr) -> String {
+fn tour(gateway: &Endpoint) -> String {
     format!(
         r#"
 Ringwall demo: http://{gateway}, before a model and an MCP server of our own. No key, no network.

@@ -3,9 +3,10 @@
 use crate::admin;
 use crate::audit::file::Archive;
 use crate::base::clock::Clock;
+use crate::base::endpoint::Endpoint;
 use crate::base::random::Random;
 use crate::cli::print;
-use crate::config::model::Config;
+use crate::config::model::{self, Config};
 use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::archive;
 use crate::coordinator::control::Reread;
@@ -13,12 +14,11 @@ use crate::coordinator::run::{Inbox, Setup, run};
 use crate::gateway::plan::Plan;
 use crate::mcp::session::Seal;
 use crate::wire::dns;
-use crate::wire::listen::Listener;
+use crate::wire::listen::{Door, Listener, remove};
 use crate::wire::runtime;
 use crate::worker::start::{self, Setup as WorkerSetup};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -79,10 +79,10 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
         resolve,
         say: Box::new(print::note),
     };
-    let reserved = reserve(&plan.config).map_err(|error| begin("listen", &error))?;
-    let listen: Vec<SocketAddr> = reserved.iter().map(Listener::local).collect();
+    let (listen, reserved) = reserve(&plan.config).map_err(|error| begin("listen", &error))?;
+    let opened: Vec<Endpoint> = listen.iter().map(|door| door.endpoint().clone()).collect();
     let admin = Listener::bind(plan.config.admin).map_err(|error| begin("admin", &error))?;
-    announce(&listen, &admin);
+    announce(&opened, &admin);
     // Workers listen on the same addresses; nothing may wait on a socket that nobody reads.
     drop(reserved);
     let start = |inbox: Inbox| {
@@ -101,26 +101,25 @@ pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
         run(setup, start, |control| admin::serve::serve(control, admin))
     });
     let is_well = ran.and_then(|ended| ended).map_err(|error| begin("control", &error))?;
+    opened.iter().for_each(remove);
     let wrote = archive.join().is_ok();
     if is_well && wrote { Ok(()) } else { Err(ServeFault::Ended) }
 }
 
+/// Doors, and what holds their ports.
+type Reserved = (Vec<Door>, Vec<Option<Listener>>);
+
 /// Binds each address once, so that one that is taken is said before anything starts, and a port
 /// that the system chooses is the same for all workers.
-fn reserve(config: &Config) -> io::Result<Vec<Listener>> {
-    let named = |address: SocketAddr, error: io::Error| {
-        io::Error::new(error.kind(), format!("{address}: {error}"))
+fn reserve(config: &Config) -> io::Result<Reserved> {
+    let open = |listener: &model::Listener| {
+        Door::open(&listener.address, listener.mode)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", listener.address)))
     };
-    config
-        .listeners
-        .iter()
-        .map(|listener| {
-            Listener::bind(listener.address).map_err(|error| named(listener.address, error))
-        })
-        .collect()
+    config.listeners.iter().map(open).collect()
 }
 
-fn announce(listen: &[SocketAddr], admin: &Listener) {
+fn announce(listen: &[Endpoint], admin: &Listener) {
     for address in listen {
         print::note(&format!("listening on {address}"));
     }

@@ -125,8 +125,8 @@ pub enum Mistake {
     SecretUnusable,
     /// A URL with a name and password in it.
     UrlCredentials,
-    /// Authorities for an upstream without TLS.
-    AuthorityWithoutTls,
+    /// A key that does nothing there; holds why.
+    Idle(&'static Key, &'static str),
     /// A certificate without its key, or the other way round.
     HalfTls(&'static Key),
     /// A PEM file that cannot be read.
@@ -188,12 +188,12 @@ impl Mistake {
             Self::SecretUnreadable(kind) => unread("the secret's file", *kind),
             Self::SecretUnusable => "the secret is empty or cannot be sent in a header".to_owned(),
             Self::UrlCredentials => "the URL holds credentials".to_owned(),
-            Self::AuthorityWithoutTls => "`ca` without TLS checks nothing".to_owned(),
+            Self::Idle(key, why) => format!("`{}` does nothing {why}", key.name),
             Self::HalfTls(key) => format!("TLS needs `{}` as well", key.name),
             Self::PemUnreadable(kind) => unread("the file", *kind),
             Self::NotPem(key) => format!("the file is not {}", key.kind.noun()),
-            Self::Unprovable => "no key proves this caller".to_owned(),
-            Self::AnonymousWithKeys => "an anonymous caller has keys".to_owned(),
+            Self::Unprovable => "nothing proves this caller".to_owned(),
+            Self::AnonymousWithKeys => "an anonymous caller has proofs".to_owned(),
             Self::AnonymousTwice(_) => "a second anonymous caller".to_owned(),
             Self::RuleAboutNothing => "the rule is about nothing".to_owned(),
             Self::ToolsWithoutServers => "`tools` without `servers` are no server's".to_owned(),
@@ -236,7 +236,7 @@ impl Mistake {
             | Self::SecretUnset(_)
             | Self::SecretUnreadable(_)
             | Self::SecretUnusable
-            | Self::AuthorityWithoutTls
+            | Self::Idle(..)
             | Self::PemUnreadable(_)
             | Self::Unprovable
             | Self::AnonymousWithKeys
@@ -294,7 +294,7 @@ impl Mistake {
             | Self::SecretUnreadable(_)
             | Self::SecretUnusable
             | Self::UrlCredentials
-            | Self::AuthorityWithoutTls
+            | Self::Idle(..)
             | Self::HalfTls(_)
             | Self::PemUnreadable(_)
             | Self::NotPem(_)
@@ -360,9 +360,9 @@ impl Mistake {
             }
             Self::SecretUnusable => "it must be one line of visible characters",
             Self::UrlCredentials => "give the secret as `key = \"env:NAME\"`",
-            Self::AuthorityWithoutTls => "use an `https` URL or remove `ca`",
+            Self::Idle(..) => "remove it, or say what it goes with",
             Self::NotPem(_) => "convert it with `openssl` if it is in DER or PKCS #12",
-            Self::Unprovable => "give it `keys`, or `anonymous = true`",
+            Self::Unprovable => "give it `keys`, `certificates`, or `anonymous = true`",
             Self::AnonymousWithKeys => "make two callers of it, or remove one of the two",
             Self::AnonymousTwice(_) => "one caller can be whoever presents no key",
             Self::RuleAboutNothing => "say `models = [\"*\"]` or `servers = [\"*\"]`",

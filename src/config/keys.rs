@@ -2,6 +2,9 @@
 //! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
 
 use crate::config::kinds::Kind;
+use crate::config::listener_keys::{
+    CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
+};
 
 /// A table of the file.
 #[derive(Debug, PartialEq)]
@@ -72,15 +75,15 @@ pub fn table(path: &str) -> Option<&'static Table> {
 /// A key that a reader asks for and no table describes: a mistake of ours, made loud by any load.
 pub static UNDESCRIBED: Key = needed("undescribed", Kind::Text, "Not a key.");
 
-const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(super) const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, absent: Absent::Refused, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(super) const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, kind, absent: Absent::Nothing, about }
 }
 
-const fn usual(
+pub(super) const fn usual(
     name: &'static str,
     kind: Kind,
     absent: (&'static str, &'static str),
@@ -98,6 +101,7 @@ pub static TABLES: &[&Table] = &[
     &TOP,
     &GATEWAY,
     &LISTENER,
+    &LISTENER_SNI,
     &BOUNDS,
     &DEADLINES,
     &CALLER,
@@ -130,7 +134,7 @@ pub static GATEWAY: Table = Table {
     keys: &[
         usual(
             "listen",
-            Kind::Addresses,
+            Kind::Endpoints,
             ("[\"127.0.0.1:8080\"]", "nobody else can reach it until you say so"),
             "Where clients connect without TLS. With `[[listener]]` tables and no `listen`, only \
              those are opened.",
@@ -168,22 +172,6 @@ pub static GATEWAY: Table = Table {
             ("\"30s\"", "what Kubernetes grants a pod before it kills it"),
             "How long SIGTERM waits for live exchanges and streams.",
         ),
-    ],
-};
-
-/// Addresses with TLS.
-pub static LISTENER: Table = Table {
-    path: "listener",
-    many: true,
-    about: "One more address that clients connect to, usually with TLS.",
-    keys: &[
-        needed("address", Kind::Address, "Where clients connect."),
-        optional(
-            "certificate",
-            Kind::Certificates,
-            "The certificate chain, leaf first. Absent: no TLS.",
-        ),
-        optional("private_key", Kind::PrivateKey, "The key of the leaf. Goes with `certificate`."),
     ],
 };
 
@@ -301,6 +289,12 @@ pub static CALLER: Table = Table {
             "Digests of its API keys; any of them is valid, so that a key can be rotated.",
         ),
         optional(
+            "certificates",
+            Kind::CertificateNames,
+            "Names in its client certificates, any of which is enough: a SPIFFE id, a DNS name or \
+             the subject's common name. They count on listeners with `client_ca`.",
+        ),
+        optional(
             "requests_per_minute",
             Kind::Count(1, 4_294_967_295),
             "Requests in any sixty seconds. Absent: no limit.",
@@ -314,7 +308,7 @@ pub static CALLER: Table = Table {
             "anonymous",
             Kind::Flag,
             ("false", "deny is the default"),
-            "Whoever presents no key is this caller. At most one caller, and it has no keys.",
+            "Whoever presents nothing is this caller. At most one caller, and nothing proves it.",
         ),
     ],
 };
@@ -352,6 +346,10 @@ pub static PROVIDER: Table = Table {
         ),
         HEADER,
         CA,
+        ROOTS,
+        CLIENT_CERTIFICATE,
+        CLIENT_KEY,
+        SERVER_NAME,
         IDLE,
     ],
 };
@@ -362,11 +360,6 @@ const HEADER: Key = usual(
     ("\"authorization\"", "what the OpenAI API takes"),
     "The header that carries the key. In `authorization` it is written `Bearer KEY`, in any other \
      as it is.",
-);
-const CA: Key = optional(
-    "ca",
-    Kind::Certificates,
-    "Authorities that its certificate is checked against. Absent: Mozilla's.",
 );
 const IDLE: Key = usual(
     "idle_connections",
@@ -402,6 +395,10 @@ pub static MCP_SERVER: Table = Table {
         optional("key", Kind::Secret, "What proves us to it, if anything must."),
         HEADER,
         CA,
+        ROOTS,
+        CLIENT_CERTIFICATE,
+        CLIENT_KEY,
+        SERVER_NAME,
         IDLE,
     ],
 };

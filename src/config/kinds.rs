@@ -25,8 +25,20 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An address and port.
     Address,
-    /// A list of addresses and ports.
-    Addresses,
+    /// An address and port, or a Unix socket.
+    Endpoint,
+    /// A list of those.
+    Endpoints,
+    /// Permissions of a file.
+    Mode,
+    /// A list of ranges of addresses.
+    Networks,
+    /// The name of a host.
+    HostName,
+    /// A list of names of hosts, each of which may begin with `*.`.
+    HostNames,
+    /// A list of names in certificates.
+    CertificateNames,
     /// Where an upstream is.
     Url,
     /// Where a secret is; never the secret.
@@ -63,7 +75,13 @@ impl Kind {
             Self::RulePattern => "the name of a guard rule",
             Self::Choice(_) => "one of a few words",
             Self::Address => "an address",
-            Self::Addresses => "a list of addresses",
+            Self::Endpoint => "an address or a Unix socket",
+            Self::Endpoints => "a list of addresses",
+            Self::Mode => "a file mode",
+            Self::Networks => "a list of networks",
+            Self::HostName => "a host name",
+            Self::HostNames => "a list of host names",
+            Self::CertificateNames => "a list of names in certificates",
             Self::Url => "a URL",
             Self::Secret => "a reference to a secret",
             Self::Header => "the name of a header field",
@@ -80,7 +98,10 @@ impl Kind {
     /// What one of the values of a list or table is called.
     pub const fn item(self) -> &'static str {
         match self {
-            Self::Addresses => "an address",
+            Self::Endpoints => "an address or a Unix socket",
+            Self::Networks => "a network",
+            Self::HostNames => "a host name",
+            Self::CertificateNames => "a name in a certificate",
             Self::Patterns => "a name, or the beginning of names and `*`",
             Self::Digests => "a key digest",
             Self::Routes => "a route",
@@ -95,6 +116,9 @@ impl Kind {
             | Self::RulePattern
             | Self::Choice(_)
             | Self::Address
+            | Self::Endpoint
+            | Self::Mode
+            | Self::HostName
             | Self::Url
             | Self::Secret
             | Self::Header
@@ -127,11 +151,29 @@ impl Kind {
             Self::Address => "an IP address and a port such as `\"127.0.0.1:8080\"`; \
                               `\":8080\"` is loopback; every interface is `\"0.0.0.0:8080\"`"
                 .to_owned(),
-            Self::Addresses => "a list of addresses such as `[\"127.0.0.1:8080\"]`; `\":8080\"` \
-                                is loopback; every interface is `\"0.0.0.0:8080\"`"
+            Self::Endpoint => "an IP address and a port such as `\"127.0.0.1:8080\"`, or \
+                               `\"unix:/run/ringwall.sock\"`; `\":8080\"` is loopback; every \
+                               interface is `\"0.0.0.0:8080\"`"
                 .to_owned(),
-            Self::Url => "`\"https://host\"` or `\"http://host:port/path\"`, without query, \
-                          fragment or credentials"
+            Self::Endpoints => "a list of addresses such as `[\"127.0.0.1:8080\", \
+                                \"unix:/run/ringwall.sock\"]`; `\":8080\"` is loopback; every \
+                                interface is `\"0.0.0.0:8080\"`"
+                .to_owned(),
+            Self::Mode => "three or four octal digits such as `\"0660\"`, in quotes".to_owned(),
+            Self::Networks => "a list such as `[\"10.0.0.0/8\", \"192.0.2.7\", \"unix:\"]`; \
+                               `\"unix:\"` is whoever connects to a Unix socket"
+                .to_owned(),
+            Self::HostName => {
+                "a host name such as `\"api.example.org\"`, or an IP address".to_owned()
+            }
+            Self::HostNames => "a list of host names such as `[\"example.org\", \
+                                \"*.example.org\"]`"
+                .to_owned(),
+            Self::CertificateNames => "a list such as `[\"spiffe://example.org/agent\", \
+                                       \"dns:agent.example.org\", \"cn:agent\"]`"
+                .to_owned(),
+            Self::Url => "`\"https://host\"`, `\"http://host:port/path\"` or \
+                          `\"unix:/run/one.sock:/path\"`, without query, fragment or credentials"
                 .to_owned(),
             Self::Secret => "`\"env:NAME\"` or `\"file:PATH\"`".to_owned(),
             Self::Header => {

@@ -8,7 +8,7 @@ use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{guards, people, recover, redact, sets, upstreams};
+use crate::config::{guards, listeners, people, recover, redact, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let top = pass.top(entries);
     pass.count(&top, "version");
     let gateway = pass.section(&top, &GATEWAY);
-    let (listeners, admin) = upstreams::addresses(pass, &top, &gateway);
+    let (listeners, admin) = listeners::read(pass, &top, &gateway);
     let upstreams = upstreams::read(pass, &top);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, &upstreams);
@@ -244,8 +244,11 @@ mod tests {
             environment(name).or_else(|| (name == "GITHUB_MCP_TOKEN").then(|| "ghp".to_owned()))
         };
         let read = |path: &Path| match path.to_str() {
-            Some("/etc/ringwall/tls/chain.pem") => Ok(b"-----BEGIN CERTIFICATE-----".to_vec()),
-            Some("/etc/ringwall/tls/key.pem") => Ok(b"-----BEGIN PRIVATE KEY-----".to_vec()),
+            Some(file) if file.starts_with("/etc/ringwall/tls/") => {
+                let is_key = file.ends_with("key.pem");
+                let mark = if is_key { "PRIVATE KEY" } else { "CERTIFICATE" };
+                Ok(format!("-----BEGIN {mark}-----").into_bytes())
+            }
             Some("/secret") => Ok(b"from-a-file\r\n".to_vec()),
             _ => Err(io::ErrorKind::NotFound.into()),
         };
@@ -266,8 +269,15 @@ mod tests {
     #[test]
     fn the_example_is_right() {
         let config = check(EXAMPLE, &[]).unwrap();
-        assert_eq!(config.listeners.len(), 2);
-        assert!(config.listeners[1].tls.is_some());
+        assert_eq!(config.listeners.len(), 3);
+        let tls = config.listeners[1].tls.as_ref().unwrap();
+        assert!(!tls.clients.as_ref().unwrap().required && !tls.refuse_unknown);
+        assert_eq!(tls.certificates[1].names[1].as_ref(), "*.gateway.internal");
+        let local = &config.listeners[2];
+        assert_eq!((local.address.to_string().starts_with("unix:/"), local.mode), (true, 0o660));
+        assert!(local.proxy.as_ref().unwrap().trusts(None));
+        let alice = &config.callers[1].certificates;
+        assert_eq!(alice[0].as_ref(), "spiffe://example.com/people/alice");
         let openai = config.targets[0].credential.as_ref().unwrap();
         assert_eq!(openai.value.expose(), b"Bearer OPENAI_API_KEY-value");
         let azure = config.targets[1].credential.as_ref().unwrap();
@@ -313,6 +323,7 @@ mod tests {
         for table in TABLES {
             for key in table.keys {
                 let header = table.header().replace(&TOP.header(), "");
+                let header = header.replace("[[listener.", "[[listener]]\n[[listener.");
                 let faults = check(&format!("{header}\n{} = 1.5\n", key.name), &[]).unwrap_err();
                 let is_read = |fault: &Fault| matches!(fault.mistake, Mistake::WrongType(read, _) if read == key);
                 assert!(faults.list.iter().any(is_read), "{} {}", table.path, key.name);

@@ -7,6 +7,8 @@ pub mod fault;
 pub mod guards;
 pub mod keys;
 pub mod kinds;
+pub mod listener_keys;
+pub mod listeners;
 pub mod load;
 pub mod model;
 pub mod pass;

@@ -2,10 +2,12 @@
 //! wrong any more. `config::load` makes it from text; the rest of the house only reads it.
 
 use crate::base::caller::Caller;
+use crate::base::endpoint::Endpoint;
 use crate::base::hit::Action;
+use crate::base::network::Network;
 use crate::base::secret::Secret;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,18 +44,77 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Where.
-    pub address: SocketAddr,
+    pub address: Endpoint,
+    /// Permissions of a Unix socket's file.
+    pub mode: u32,
     /// With TLS, if there.
     pub tls: Option<ServerTls>,
+    /// With the PROXY protocol, if there.
+    pub proxy: Option<Proxies>,
 }
 
-/// A server certificate and its key, PEM.
+impl Listener {
+    /// One without TLS or anything else.
+    pub const fn plain(address: Endpoint) -> Self {
+        Self { address, mode: 0, tls: None, proxy: None }
+    }
+}
+
+/// Who may say, by the PROXY protocol, for whom it connects. Nobody else may connect.
+#[derive(Clone, Debug)]
+pub struct Proxies {
+    /// By address.
+    pub networks: Vec<Network>,
+    /// Whoever connects to a Unix socket.
+    pub unix: bool,
+}
+
+impl Proxies {
+    /// Whether what comes from there is believed; no address: from a Unix socket.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match peer {
+            Some(address) => self.networks.iter().any(|network| network.contains(address)),
+            None => self.unix,
+        }
+    }
+}
+
+/// How a listener speaks TLS.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
+    /// The certificates to choose from, at least one.
+    pub certificates: Vec<Shown>,
+    /// Whether a client that names none of their names is refused, and not shown the first.
+    pub refuse_unknown: bool,
+    /// Whether clients show certificates as well.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// A certificate that is shown to clients.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Its files.
+    pub pair: KeyPair,
+    /// The names that it is chosen for. Empty: those that it holds.
+    pub names: Vec<Arc<str>>,
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// What a listener asks of its clients' certificates.
+#[derive(Clone, Debug)]
+pub struct ClientCertificates {
+    /// A PEM file of the authorities that vouch for them.
+    pub authority: PathBuf,
+    /// Whether a client without one is refused.
+    pub required: bool,
 }
 
 /// Threads and draining.
@@ -121,6 +182,8 @@ pub struct CallerEntry {
     pub caller: Arc<Caller>,
     /// Digests of its API keys, any of which is valid (rotation).
     pub keys: Vec<KeyDigest>,
+    /// Names of its client certificates, any of which is valid: `spiffe://…`, `dns:…` or `cn:…`.
+    pub certificates: Vec<Arc<str>>,
     /// Its limits.
     pub limits: Limits,
     /// A caller that no key names: who presents none is this one. At most one.
@@ -229,6 +292,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// `http` or `https`.
     pub tls: Option<ClientTls>,
+    /// The Unix socket to connect to; host and port are then only words in its requests.
+    pub socket: Option<Arc<Path>>,
     /// Host as in the URL; resolved off the workers.
     pub host: Arc<str>,
     /// Port.
@@ -241,11 +306,26 @@ pub struct Target {
     pub idle_connections: usize,
 }
 
-/// How an upstream's certificate is checked.
+/// How TLS to an upstream is spoken.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
-    /// Instead of Mozilla's roots: a PEM file of authorities.
-    pub authority: Option<PathBuf>,
+    /// Who vouches for its certificate.
+    pub roots: Roots,
+    /// The certificate that we show, if it asks.
+    pub pair: Option<KeyPair>,
+    /// The name that is asked for and that the certificate must be for, where it is not the host.
+    pub name: Option<Arc<str>>,
+}
+
+/// Whom we trust to vouch for an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// The authorities of a PEM file, and nobody else.
+    File(PathBuf),
+    /// Mozilla's, as they were when Ringwall was built.
+    Mozilla,
+    /// The operating system's, as they are now.
+    System,
 }
 
 /// A header that proves us to an upstream.

@@ -6,6 +6,7 @@ use crate::base::map::Map;
 use crate::config::fault::Mistake;
 use crate::config::keys::{CALLER, Key, RULE};
 use crate::config::kinds::Kind;
+use crate::config::listeners::is_host_name;
 use crate::config::model::{CallerEntry, Effect, KeyDigest, Limits, Pattern, Rule};
 use crate::config::pass::{Names, Pass, Section, Spot, is_name};
 use crate::config::tree::{Place, Value};
@@ -26,6 +27,7 @@ pub struct Callers {
 pub fn callers(pass: &mut Pass<'_>, top: &Section<'_>) -> Callers {
     let mut callers = Callers::default();
     let mut digests: Map<[u8; 32], Place> = Map::default();
+    let mut certificate_names = Names::default();
     let mut anonymous: Option<Place> = None;
     for section in pass.sections(top, &CALLER) {
         let index = callers.entries.len();
@@ -49,6 +51,7 @@ pub fn callers(pass: &mut Pass<'_>, top: &Section<'_>) -> Callers {
             }
         }
         let keys = keys(pass, &section, &mut digests);
+        let certificates = certificates(pass, &section, &mut certificate_names);
         let is_anonymous = pass.flag(&section, "anonymous");
         if is_anonymous {
             let at = section.at("anonymous");
@@ -56,10 +59,10 @@ pub fn callers(pass: &mut Pass<'_>, top: &Section<'_>) -> Callers {
                 Some(first) => pass.note(at, Mistake::AnonymousTwice(first)),
                 None => anonymous = Some(at),
             }
-            if section.has("keys") {
-                pass.note(section.at("keys"), Mistake::AnonymousWithKeys);
+            for proof in ["keys", "certificates"].iter().filter(|proof| section.has(proof)) {
+                pass.note(section.at(proof), Mistake::AnonymousWithKeys);
             }
-        } else if !section.has("keys") {
+        } else if !section.has("keys") && !section.has("certificates") {
             pass.note(section.place, Mistake::Unprovable);
         }
         let limits = Limits {
@@ -67,7 +70,8 @@ pub fn callers(pass: &mut Pass<'_>, top: &Section<'_>) -> Callers {
             in_flight: pass.limit(&section, "in_flight"),
         };
         let caller = Arc::new(caller);
-        callers.entries.push(CallerEntry { caller, keys, limits, anonymous: is_anonymous });
+        let anonymous = is_anonymous;
+        callers.entries.push(CallerEntry { caller, keys, certificates, limits, anonymous });
     }
     callers
 }
@@ -157,6 +161,8 @@ pub fn refuse_unknown(
 const METADATA_MOST: usize = 32;
 /// Characters of a metadata value.
 const METADATA_VALUE_MOST: usize = 256;
+/// Bytes of a name in a certificate; a SPIFFE id may have as many (SPIFFE-ID §2.3).
+const CERTIFICATE_NAME_MOST: usize = 2048;
 
 /// The patterns of a rule's list.
 fn patterns(
@@ -234,6 +240,40 @@ fn keys(
         keys.push(KeyDigest(digest));
     }
     keys
+}
+
+/// Names in certificates, of which each is one caller's.
+fn certificates(pass: &mut Pass<'_>, section: &Section<'_>, seen: &mut Names) -> Vec<Arc<str>> {
+    let key = section.key("certificates");
+    let mut names = Vec::new();
+    for spot in pass.texts(section, "certificates") {
+        if let Some(name) = certificate_name(spot.value) {
+            seen.add(pass, "name in certificates", &name, (spot.place, 0));
+            names.push(Arc::from(name));
+        } else {
+            pass.note(spot.place, Mistake::InvalidItem(key));
+        }
+    }
+    names
+}
+
+/// A name as `wire::names` writes those of a certificate. A trust domain is in lower case
+/// (SPIFFE-ID §2.1), and so is a DNS name here; a path and a common name are as they are.
+fn certificate_name(text: &str) -> Option<String> {
+    let is_short = text.len() <= CERTIFICATE_NAME_MOST && !text.contains(char::is_control);
+    if let Some(rest) = text.strip_prefix("spiffe://") {
+        let (domain, path) = rest.split_once('/')?;
+        let fits =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+        let is_domain = !domain.is_empty() && domain.bytes().all(fits);
+        let is_path = !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_graphic());
+        return (is_short && is_domain && is_path).then(|| text.to_owned());
+    }
+    if let Some(name) = text.strip_prefix("dns:") {
+        return (is_short && is_host_name(name)).then(|| text.to_ascii_lowercase());
+    }
+    let name = text.strip_prefix("cn:")?;
+    (is_short && !name.is_empty()).then(|| text.to_owned())
 }
 
 fn digest(text: &str) -> Option<[u8; 32]> {

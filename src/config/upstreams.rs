@@ -1,16 +1,15 @@
-//! Where Ringwall listens and where it leads: listeners, providers, models and MCP servers.
+//! Where Ringwall leads: providers, models and MCP servers.
 
+use crate::base::endpoint::{UNIX_PREFIX, socket_path};
 use crate::base::secret::Secret;
 use crate::config::fault::Mistake;
-use crate::config::keys::{Key, LISTENER, MCP_SERVER, MODEL, PROVIDER};
+use crate::config::keys::{Key, MCP_SERVER, MODEL, PROVIDER};
 use crate::config::kinds::Kind;
-use crate::config::model::{
-    ClientTls, Credential, Listener, McpServer, Model, ModelRoute, ServerTls, Target,
-};
+use crate::config::listeners::{is_host_name, key_pair, pem};
+use crate::config::model::{ClientTls, Credential, McpServer, Model, ModelRoute, Roots, Target};
 use crate::config::pass::{Names, Pass, Section, Spot, is_name};
 use crate::config::tree::Place;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Everything that requests are led to.
@@ -26,40 +25,6 @@ pub struct Upstreams {
     pub model_names: Names,
     /// The servers' names, for rules.
     pub server_names: Names,
-}
-
-/// Reads where clients and operators connect.
-pub fn addresses(
-    pass: &mut Pass<'_>,
-    top: &Section<'_>,
-    gateway: &Section<'_>,
-) -> (Vec<Listener>, SocketAddr) {
-    let mut names = Names::default();
-    let mut listeners = Vec::new();
-    let tables = pass.sections(top, &LISTENER);
-    let key = gateway.key("listen");
-    for spot in pass.texts(gateway, "listen") {
-        let address = address(pass, &spot, key, &mut names);
-        listeners.extend(address.map(|address| Listener { address, tls: None }));
-    }
-    for section in &tables {
-        let tls = server_tls(pass, section);
-        let Some(spot) = pass.text(section, "address") else { continue };
-        let address = address(pass, &spot, section.key("address"), &mut names);
-        listeners.extend(address.map(|address| Listener { address, tls }));
-    }
-    if tables.is_empty() && !gateway.has("listen") {
-        let spot = Spot { place: gateway.place, value: "127.0.0.1:8080" };
-        let address = address(pass, &spot, key, &mut names);
-        listeners.extend(address.map(|address| Listener { address, tls: None }));
-    }
-    let key = gateway.key("admin");
-    let spot = match gateway.node("admin") {
-        Some(_) => pass.text(gateway, "admin"),
-        None => Some(Spot { place: gateway.place, value: "127.0.0.1:9090" }),
-    };
-    let admin = spot.and_then(|spot| address(pass, &spot, key, &mut names));
-    (listeners, admin.unwrap_or(loopback(0)))
 }
 
 /// Reads providers, models and MCP servers.
@@ -101,77 +66,49 @@ const SECRET_BYTES_MOST: usize = 16 << 10;
 /// Bytes of a URL.
 const URL_BYTES_MOST: usize = 2048;
 
-const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
-/// An address that nothing else takes. Port 0 is one that the system chooses.
-fn address(
-    pass: &mut Pass<'_>,
-    spot: &Spot<&str>,
-    key: &'static Key,
-    names: &mut Names,
-) -> Option<SocketAddr> {
-    let parsed = match spot.value.strip_prefix(':') {
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().map(loopback)
-        }
-        Some(_) => None,
-        None => spot.value.parse().ok(),
-    };
-    let Some(address) = parsed else {
-        pass.note(spot.place, Mistake::InvalidItem(key));
-        return None;
-    };
-    if address.port() != 0 {
-        names.add(pass, "address", &address.to_string(), (spot.place, 0));
-    }
-    Some(address)
-}
-
-fn server_tls(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<ServerTls> {
-    for (one, other) in [("certificate", "private_key"), ("private_key", "certificate")] {
-        if section.has(one) && !section.has(other) {
-            pass.note(section.at(one), Mistake::HalfTls(section.key(other)));
-        }
-    }
-    let certificate = pem(pass, section, "certificate");
-    let key = pem(pass, section, "private_key");
-    Some(ServerTls { certificate: certificate?, key: key? })
-}
-
-/// The path of a PEM file that is there and holds what the key takes.
-fn pem(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<PathBuf> {
-    let (key, spot) = (section.key(name), pass.path(section, name)?);
-    let is_key = key.kind == Kind::PrivateKey;
-    let mark: &[u8] = if is_key { b"PRIVATE KEY-----" } else { b"-----BEGIN CERTIFICATE-----" };
-    match (pass.read)(&spot.value) {
-        Err(error) => pass.note(spot.place, Mistake::PemUnreadable(error.kind())),
-        Ok(bytes) => {
-            if memchr::memmem::find(&bytes, mark).is_none() {
-                pass.note(spot.place, Mistake::NotPem(key));
-            }
-        }
-    }
-    Some(spot.value)
-}
-
 fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
     let name = pass.shared(section, "name").unwrap_or_else(|| Arc::from(""));
     let url = url(pass, section).unwrap_or_default();
-    let authority = pem(pass, section, "ca");
-    if !url.is_tls && !url.host.is_empty() && section.has("ca") {
-        pass.note(section.at("ca"), Mistake::AuthorityWithoutTls);
+    let tls = client_tls(pass, section);
+    if !url.is_tls && !url.host.is_empty() {
+        for key in CLIENT_TLS.iter().filter(|key| section.has(key)) {
+            pass.note(section.at(key), Mistake::Idle(section.key(key), "without an `https` URL"));
+        }
     }
     Target {
         name,
-        tls: url.is_tls.then_some(ClientTls { authority }),
+        tls: url.is_tls.then_some(tls),
+        socket: url.socket,
         host: Arc::from(url.host),
         port: url.port,
         path: Arc::from(url.path),
         credential: credential(pass, section),
         idle_connections: pass.capacity(section, "idle_connections"),
     }
+}
+
+/// The keys that are about TLS.
+const CLIENT_TLS: [&str; 5] = ["ca", "roots", "certificate", "private_key", "server_name"];
+
+fn client_tls(pass: &mut Pass<'_>, section: &Section<'_>) -> ClientTls {
+    let is_system = pass.choice(section, "roots") == Some("system");
+    if section.has("ca") && section.has("roots") {
+        pass.note(section.at("roots"), Mistake::Idle(section.key("roots"), "beside `ca`"));
+    }
+    let roots = match pem(pass, section, "ca") {
+        Some(path) => Roots::File(path),
+        None if is_system => Roots::System,
+        None => Roots::Mozilla,
+    };
+    let pair = key_pair(pass, section);
+    let name = pass.text(section, "server_name").and_then(|spot| {
+        let fits = is_host_name(spot.value) || spot.value.parse::<std::net::IpAddr>().is_ok();
+        if !fits {
+            pass.note(spot.place, Mistake::Invalid(section.key("server_name")));
+        }
+        fits.then(|| Arc::from(spot.value))
+    });
+    ClientTls { roots, pair, name }
 }
 
 /// The parts of an upstream's URL.
@@ -181,6 +118,8 @@ struct Url {
     host: String,
     port: u16,
     path: String,
+    /// A Unix socket instead of host and port.
+    socket: Option<Arc<Path>>,
 }
 
 fn url(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Url> {
@@ -211,6 +150,9 @@ fn parse_url(text: &str) -> Option<Url> {
     if text.len() > URL_BYTES_MOST || text.contains(['?', '#', '@', '\\']) {
         return None;
     }
+    if let Some(rest) = text.strip_prefix(UNIX_PREFIX) {
+        return parse_socket(rest);
+    }
     let uri: http::Uri = text.parse().ok()?;
     let is_tls = match uri.scheme_str()? {
         "https" => true,
@@ -238,6 +180,22 @@ fn parse_url(text: &str) -> Option<Url> {
         host: bare.to_ascii_lowercase(),
         port,
         path: uri.path().trim_end_matches('/').to_owned(),
+        socket: None,
+    })
+}
+
+/// `/run/one.sock`, or with the path of requests behind it: `/run/one.sock:/v1`. Requests name
+/// `localhost` as their host, as those of nginx do.
+fn parse_socket(text: &str) -> Option<Url> {
+    let (file, path) = text.split_once(':').unwrap_or((text, "/"));
+    let socket = socket_path(file)?;
+    let uri: http::Uri = path.starts_with('/').then(|| path.parse().ok()).flatten()?;
+    Some(Url {
+        is_tls: false,
+        host: "localhost".to_owned(),
+        port: 80,
+        path: uri.path().trim_end_matches('/').to_owned(),
+        socket: Some(socket),
     })
 }
 

@@ -25,6 +25,9 @@ pub fn look_up(config: &Config, before: Option<&AddressBook>, resolve: &Resolve)
 }
 
 fn find(target: &Target, resolve: &Resolve) -> Option<Arc<[SocketAddr]>> {
+    if target.socket.is_some() {
+        return None;
+    }
     let found = resolve(&target.host, target.port).ok()?;
     (!found.is_empty()).then(|| found.into())
 }

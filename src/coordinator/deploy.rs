@@ -2,7 +2,7 @@
 //! aborted on all. The last good one stays until then.
 
 use crate::base::clock::Mono;
-use crate::config::model::Config;
+use crate::config::model::{Config, Listener};
 use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::control::{Control, Phase};
 use crate::gateway::mail::{Built, Note, Order};
@@ -62,7 +62,8 @@ fn compile(
                 .config
                 .targets
                 .iter()
-                .position(|old| old.host == target.host && old.port == target.port);
+                .position(|old| old.host == target.host && old.port == target.port)
+                .filter(|_| target.socket.is_none());
             same.and_then(|index| book.get(index)).map_or_else(|| Arc::from([]), Arc::clone)
         })
         .collect();
@@ -75,7 +76,12 @@ fn compile(
 /// What a running process cannot change is refused, and not silently left as it was.
 fn check_fixed(next: &Config, now: &Config) -> Result<(), String> {
     let listens = |config: &Config| -> Vec<_> {
-        config.listeners.iter().map(|listener| (listener.address, listener.tls.is_some())).collect()
+        // Whether a listener has TLS is no slip of the hand either: clients would notice late.
+        let fixed = |listener: &Listener| {
+            let speaks = (listener.tls.is_some(), listener.proxy.is_some());
+            (listener.address.clone(), listener.mode, speaks)
+        };
+        config.listeners.iter().map(fixed).collect()
     };
     let fixed = [
         ("the listeners", listens(next) != listens(now)),

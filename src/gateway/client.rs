@@ -10,6 +10,7 @@ use crate::http::request::{RequestHead, parse_request};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one read of a head or a chunked body asks for.
@@ -25,8 +26,18 @@ pub struct Client {
     socket: Socket,
     /// What was read and not yet understood: the next head, or the beginning of a body.
     ahead: Vec<u8>,
-    peer: SocketAddr,
+    origin: Origin,
     clock: Clock,
+}
+
+/// Where a connection comes from, and what it proved by its TLS.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's address, as records say it: that of a PROXY header where the listener believes
+    /// in one, `unix` for the peer of a Unix socket.
+    pub address: Arc<str>,
+    /// The names in its verified certificate.
+    pub names: Arc<[Box<str>]>,
 }
 
 /// What a connection says next.
@@ -42,13 +53,15 @@ pub enum Next {
 
 impl Client {
     /// A connection that was just accepted (and, where so configured, has its TLS).
-    pub fn new(socket: Socket, peer: SocketAddr, clock: Clock) -> Self {
-        Self { socket, ahead: Vec::new(), peer, clock }
+    pub fn new(socket: Socket, peer: Option<SocketAddr>, clock: Clock) -> Self {
+        let address = peer.map_or_else(|| Arc::from("unix"), |peer| peer.to_string().into());
+        let origin = Origin { address, names: socket.peer_names().into() };
+        Self { socket, ahead: Vec::new(), origin, clock }
     }
 
     /// Who connected.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The connection itself, to be watched while an upstream is waited for.

@@ -43,8 +43,12 @@ pub struct Exchange {
     pub path: String,
     /// Which leg, once known.
     pub leg: Option<Leg>,
+    /// Where the client is.
+    pub client: Option<Arc<str>>,
     /// Who, once known.
     pub caller: Option<Arc<Caller>>,
+    /// By what that is known.
+    pub identified_by: Option<&'static str>,
     /// What, once known.
     pub ask: Option<Ask>,
     /// What the caller has left of its limit.
@@ -146,7 +150,9 @@ impl Exchange {
             method: Method::GET,
             path: String::new(),
             leg: None,
+            client: None,
             caller: None,
+            identified_by: None,
             ask: None,
             standing: None,
             passed: Vec::with_capacity(8),

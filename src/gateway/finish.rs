@@ -51,7 +51,9 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     let micros = exchange.shard.clock.mono().since(exchange.began).as_nanos() / 1000;
     let micros = u64::try_from(micros).unwrap_or(u64::MAX);
     let mut record = Record::new(exchange.id.to_string(), exchange.wall.rfc3339(), kind(exchange));
+    record.client.clone_from(&exchange.client);
     record.caller = exchange.caller.as_deref().map(Who::from);
+    record.identified_by = exchange.identified_by;
     record.ask = asked(exchange);
     record.gates = gates(exchange);
     record.refusal = refused(exchange);

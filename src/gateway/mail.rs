@@ -9,8 +9,9 @@ use crate::telemetry::meters::Meters;
 use crate::wire::bell::Ringer;
 use crate::wire::dns::AddressBook;
 use crate::wire::runtime::Driver;
+use crate::wire::stream::Raw;
 use crossbeam::queue::ArrayQueue;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Orders that may wait for one worker. Connections that are handed over are among them.
@@ -48,9 +49,9 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
-    pub stream: TcpStream,
-    /// Who connected.
-    pub peer: SocketAddr,
+    pub stream: Raw,
+    /// Who connected; nothing is known of a Unix socket's peer.
+    pub peer: Option<SocketAddr>,
     /// Which listener of the configuration took it.
     pub listener: usize,
 }

@@ -12,7 +12,8 @@ use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;
 use crate::policy::rules::Policy;
 use crate::telemetry::labels::{Labels, Names};
-use crate::wire::tls::{TlsFault, client_config, server_config};
+use crate::wire::certificates::{client_config, server_config};
+use crate::wire::tls::TlsFault;
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub struct Plan {
 pub enum PlanFault {
     /// A rule pack does not compile.
     Pack(PackFault),
-    /// A certificate, key or authority file is unfit.
-    Tls(TlsFault),
+    /// A certificate, key or authority file is unfit; of which listener or upstream.
+    Tls(String, TlsFault),
 }
 
 impl Plan {
@@ -65,22 +66,18 @@ impl Plan {
             .listeners
             .iter()
             .map(|listener| {
-                listener
-                    .tls
-                    .as_ref()
-                    .map(|tls| server_config(&tls.certificate, &tls.key))
-                    .transpose()
+                let tls = listener.tls.as_ref().map(server_config).transpose();
+                tls.map_err(|fault| PlanFault::Tls(listener.address.to_string(), fault))
             })
-            .collect::<Result<_, _>>()
-            .map_err(PlanFault::Tls)?;
+            .collect::<Result<_, _>>()?;
         let target_tls = config
             .targets
             .iter()
             .map(|target| {
-                target.tls.as_ref().map(|tls| client_config(tls.authority.as_deref())).transpose()
+                let tls = target.tls.as_ref().map(client_config).transpose();
+                tls.map_err(|fault| PlanFault::Tls(target.name.to_string(), fault))
             })
-            .collect::<Result<_, _>>()
-            .map_err(PlanFault::Tls)?;
+            .collect::<Result<_, _>>()?;
         let models = index(config.models.iter().map(|model| Arc::clone(&model.name)));
         let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
         Ok(Self {
@@ -136,7 +133,7 @@ impl fmt::Display for PlanFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pack(fault) => write!(out, "the guard's rules do not compile: {fault}"),
-            Self::Tls(fault) => fault.fmt(out),
+            Self::Tls(whose, fault) => write!(out, "TLS of {whose}: {fault}"),
         }
     }
 }

@@ -45,7 +45,7 @@ use crate::http::head::{BodyLength, HeadBounds, Parsed};
 use crate::http::response::{ResponseHead, parse_response};
 use crate::limits::shard::Lease;
 use crate::policy::rules::Permit;
-use crate::wire::dial::{connect, connect_tls};
+use crate::wire::dial::{connect, connect_tls, connect_unix};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
 use http::{Method, StatusCode};
@@ -223,12 +223,20 @@ async fn dial(
     let tls = exchange.deployed.plan.target_tls.get(target).cloned().flatten();
     let watch = exchange.shard.watch.clone();
     let mut last = UpstreamFaultKind::Unresolved;
+    if let Some(path) = &entry.socket {
+        match connect_unix(path, &watch, deadlines.connect).await {
+            Ok(socket) => return Ok(socket),
+            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(_) => last = UpstreamFaultKind::Connect,
+        }
+    }
+    let name = entry.tls.as_ref().and_then(|tls| tls.name.as_ref()).unwrap_or(&entry.host);
     for address in addresses.iter().flat_map(|known| known.iter()) {
         let tried = match &tls {
             None => connect(*address, &watch, deadlines.connect).await,
             Some(config) => {
                 let config = Arc::clone(config);
-                connect_tls(*address, &watch, deadlines.connect, config, &entry.host).await
+                connect_tls(*address, &watch, deadlines.connect, config, name).await
             }
         };
         match tried {

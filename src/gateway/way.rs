@@ -25,7 +25,7 @@ use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Proofs;
 use crate::http::head::BodyLength;
 use crate::http::request::RequestHead;
-use crate::identity::keys::{Identified, IdentityFault};
+use crate::identity::keys::{Identified, IdentityFault, Presented};
 use crate::limits::shard::Lease;
 use crate::llm::chat::{self, ChatRequest};
 use crate::llm::models;
@@ -35,6 +35,7 @@ use crate::mcp::transport::{self, Era, TransportFault};
 use crate::policy::rules::Permit;
 use http::{Method, StatusCode};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What happens to the client's connection next.
@@ -67,13 +68,15 @@ enum Form {
 /// Walks one request from its head to its record.
 pub async fn walk(shard: &Rc<Shard>, client: &mut Client, head: &RequestHead) -> After {
     let mut exchange = Exchange::begin(shard, head);
+    exchange.client = Some(Arc::clone(&client.origin().address));
     let walked = way(&mut exchange, client, head).await;
     conclude(exchange, client, Some(head), walked).await
 }
 
 /// Answers and records what never became a request.
 pub async fn turn_away(shard: &Rc<Shard>, client: &mut Client, refusal: Refusal) -> After {
-    let exchange = Exchange::blank(shard);
+    let mut exchange = Exchange::blank(shard);
+    exchange.client = Some(Arc::clone(&client.origin().address));
     conclude(exchange, client, None, Err(refusal)).await
 }
 
@@ -84,7 +87,7 @@ async fn way(
     head: &RequestHead,
 ) -> Result<(), Refusal> {
     let leg = route(exchange, head)?;
-    let identified = caller(exchange, head)?;
+    let identified = caller(exchange, client, head)?;
     let asked = ask(exchange, client, head, leg).await?;
     let permit = permit(exchange, &identified)?;
     let lease = lease(exchange, &identified)?;
@@ -118,17 +121,25 @@ fn route(exchange: &mut Exchange, head: &RequestHead) -> Result<Leg, Refusal> {
     Ok(leg)
 }
 
-fn caller(exchange: &mut Exchange, head: &RequestHead) -> Result<Identified, Refusal> {
+fn caller(
+    exchange: &mut Exchange,
+    client: &Client,
+    head: &RequestHead,
+) -> Result<Identified, Refusal> {
     let now = exchange.wall;
     let given_twice = |name: &str| head.fields.count(name) > 1;
     if given_twice("authorization") || given_twice("x-api-key") {
         return Err(Refusal::Identity(IdentityFault::Conflicting));
     }
-    let authorization = head.fields.get("authorization");
-    let api_key = head.fields.get("x-api-key");
+    let presented = Presented {
+        authorization: head.fields.get("authorization"),
+        api_key: head.fields.get("x-api-key"),
+        certificate: &client.origin().names,
+    };
     let keys = &exchange.deployed.plan.keys;
-    let identified = keys.identify(authorization, api_key, now).map_err(Refusal::Identity)?;
-    exchange.caller = Some(std::sync::Arc::clone(identified.caller()));
+    let identified = keys.identify(presented, now).map_err(Refusal::Identity)?;
+    exchange.caller = Some(Arc::clone(identified.caller()));
+    exchange.identified_by = Some(identified.method());
     exchange.pass(Gate::Caller, None);
     Ok(identified)
 }
@@ -222,7 +233,7 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
         Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
         Ask::Chat(_) | Ask::Mcp(_) | Ask::Models => {}
     }
-    exchange.pass(Gate::Permit, Some(std::sync::Arc::clone(permit.rule())));
+    exchange.pass(Gate::Permit, Some(Arc::clone(permit.rule())));
     Ok(permit)
 }
 
@@ -242,7 +253,7 @@ async fn list_models(
     client: &mut Client,
     identified: &Identified,
 ) -> Result<(), Refusal> {
-    let plan = std::sync::Arc::clone(&exchange.deployed.plan);
+    let plan = Arc::clone(&exchange.deployed.plan);
     let caller = identified.caller();
     let visible = plan
         .config

@@ -1,7 +1,8 @@
-//! API keys: what a request presents, and whose it is.
+//! API keys and client certificates: what a request presents, and whose it is.
 //!
-//! Only digests are held, and they are compared in constant time. Several keys of one caller are
-//! valid at once, so that they can be rotated. A wrong key is never taken for no key.
+//! Of keys only digests are held, and they are compared in constant time. Several keys of one
+//! caller are valid at once, so that they can be rotated. A wrong key is never taken for no key,
+//! and a certificate of one caller never goes with the key of another.
 
 use crate::base::caller::Caller;
 use crate::base::clock::Wall;
@@ -18,8 +19,24 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub struct KeyTable {
     /// By the beginning of the digest, which is all that a look-up may branch on.
     buckets: Map<u64, Vec<Entry>>,
+    /// By a name in a certificate. Which ones there are is no secret.
+    certificates: Map<Arc<str>, Arc<Caller>>,
     anonymous: Option<Arc<Caller>>,
 }
+
+/// What a request presents to show who asks.
+#[derive(Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// The field `authorization`: `Bearer KEY` (RFC 6750 §2.1).
+    pub authorization: Option<&'a [u8]>,
+    /// The field `x-api-key`.
+    pub api_key: Option<&'a [u8]>,
+    /// The names in the client's certificate, which was verified.
+    pub certificate: &'a [Box<str>],
+}
+
+/// The caller that a certificate is of, where it is of one.
+type Shown<'a> = Option<&'a Arc<Caller>>;
 
 struct Entry {
     digest: KeyDigest,
@@ -36,7 +53,7 @@ pub struct Identified {
 /// Why nobody is identified. It carries no part of what was presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityFault {
-    /// Two different keys in two headers.
+    /// Two different keys in two headers, or proofs of two callers.
     Conflicting,
     /// The key was right once.
     Expired,
@@ -61,31 +78,54 @@ impl KeyTable {
                 buckets.entry(bucket(digest)).or_default().push(Entry { digest: *digest, caller });
             }
         }
+        let certificates = entries.iter().flat_map(|entry| {
+            entry.certificates.iter().map(|name| (Arc::clone(name), Arc::clone(&entry.caller)))
+        });
+        let certificates = certificates.collect();
         let anonymous = entries.iter().find(|entry| entry.anonymous);
-        Self { buckets, anonymous: anonymous.map(|entry| Arc::clone(&entry.caller)) }
+        let anonymous = anonymous.map(|entry| Arc::clone(&entry.caller));
+        Self { buckets, certificates, anonymous }
     }
 
-    /// Whose request it is: by `authorization` (`Bearer KEY`, RFC 6750 §2.1), by `x-api-key`, or by
-    /// neither where an anonymous caller is configured.
+    /// Whose request it is: by a key in one of two fields, by a client certificate where there is
+    /// no key, or by nothing where an anonymous caller is configured.
     pub fn identify(
         &self,
-        authorization: Option<&[u8]>,
-        api_key: Option<&[u8]>,
+        presented: Presented<'_>,
         now: Wall,
     ) -> Result<Identified, IdentityFault> {
-        let bearer = authorization.map(bearer_token).transpose()?;
-        let header = api_key.map(|value| key_text(value.trim_ascii())).transpose()?;
+        let bearer = presented.authorization.map(bearer_token).transpose()?;
+        let header = presented.api_key.map(|value| key_text(value.trim_ascii())).transpose()?;
+        let shown = self.certified(presented.certificate)?;
         let (key, method) = match (bearer, header) {
             (Some(one), Some(two)) if one != two => return Err(IdentityFault::Conflicting),
             (Some(key), _) => (key, "bearer"),
             (None, Some(key)) => (key, "x-api-key"),
-            (None, None) => return self.nobody(now),
+            (None, None) => {
+                return match shown {
+                    Some(caller) => proven(caller, "mtls", now),
+                    None => self.nobody(now),
+                };
+            }
         };
         let caller = self.owner(&digest(key)).ok_or_else(|| unknown(key))?;
-        if is_expired(caller, now) {
-            return Err(IdentityFault::Expired);
+        if shown.is_some_and(|shown| shown.index != caller.index) {
+            return Err(IdentityFault::Conflicting);
         }
-        Ok(Identified { caller: Arc::clone(caller), method })
+        proven(caller, method, now)
+    }
+
+    /// The caller that a certificate is of. One that is of several is a mistake of whoever signed
+    /// or configured it.
+    fn certified(&self, names: &[Box<str>]) -> Result<Shown<'_>, IdentityFault> {
+        let mut found: Option<&Arc<Caller>> = None;
+        for caller in names.iter().filter_map(|name| self.certificates.get(&**name)) {
+            if found.is_some_and(|found| found.index != caller.index) {
+                return Err(IdentityFault::Conflicting);
+            }
+            found = Some(caller);
+        }
+        Ok(found)
     }
 
     fn nobody(&self, now: Wall) -> Result<Identified, IdentityFault> {
@@ -106,9 +146,18 @@ impl Identified {
         &self.caller
     }
 
-    /// By what, for records: `bearer`, `x-api-key` or `anonymous`.
+    /// By what, for records: `bearer`, `x-api-key`, `mtls` or `anonymous`.
     pub fn method(&self) -> &'static str {
         self.method
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the keys.
+        out.debug_struct("Presented")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,9 +184,12 @@ impl fmt::Display for IdentityFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Conflicting => {
-                "authorization and x-api-key carry two different keys: send one of them"
+                "the request proves two different callers: send one API key, and no key of another \
+                 caller than that of the client certificate"
             }
-            Self::Expired => "this API key has expired: ask the gateway's operator for a new one",
+            Self::Expired => {
+                "this API key or caller has expired: ask the gateway's operator for a new one"
+            }
             Self::Malformed => {
                 "the API key cannot be read: send authorization: Bearer KEY, or x-api-key: KEY"
             }
@@ -175,6 +227,17 @@ fn key_text(value: &[u8]) -> Result<&str, IdentityFault> {
     text.ok_or(IdentityFault::Malformed)
 }
 
+fn proven(
+    caller: &Arc<Caller>,
+    method: &'static str,
+    now: Wall,
+) -> Result<Identified, IdentityFault> {
+    if is_expired(caller, now) {
+        return Err(IdentityFault::Expired);
+    }
+    Ok(Identified { caller: Arc::clone(caller), method })
+}
+
 fn unknown(key: &str) -> IdentityFault {
     IdentityFault::Unknown { mistyped: looks_mistyped(key) }
 }
@@ -197,7 +260,7 @@ fn is_same(one: &KeyDigest, two: &KeyDigest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Identified, IdentityFault, KEY_BYTES_MAX, KeyTable};
+    use super::{Identified, IdentityFault, KEY_BYTES_MAX, KeyTable, Presented};
     use crate::base::caller::Caller;
     use crate::base::clock::Wall;
     use crate::config::model::{CallerEntry, Limits};
@@ -208,7 +271,7 @@ mod tests {
     fn entry(name: &str, keys: &[&str], expires: Option<u64>) -> CallerEntry {
         let caller = Caller {
             name: name.into(),
-            index: 0,
+            index: name.len(),
             user: None,
             app: None,
             team: None,
@@ -218,6 +281,7 @@ mod tests {
         CallerEntry {
             caller: Arc::new(caller),
             keys: keys.iter().map(|key| digest(key)).collect(),
+            certificates: vec![format!("dns:{name}.example.org").into()],
             limits: Limits::default(),
             anonymous: false,
         }
@@ -228,7 +292,7 @@ mod tests {
         nobody.anonymous = anonymous;
         KeyTable::new(&[
             entry("ada", &["key-old", "key-new"], None),
-            entry("bob", &["key-bob"], Some(1000)),
+            entry("bobby", &["key-bob"], Some(1000)),
             nobody,
         ])
     }
@@ -238,7 +302,16 @@ mod tests {
         api_key: Option<&str>,
     ) -> Result<Identified, IdentityFault> {
         let (one, two) = (authorization.map(str::as_bytes), api_key.map(str::as_bytes));
-        table(false).identify(one, two, Wall(999))
+        identify(&table(false), one, two, 999)
+    }
+
+    fn identify(
+        table: &KeyTable,
+        authorization: Option<&[u8]>,
+        api_key: Option<&[u8]>,
+        now: u64,
+    ) -> Result<Identified, IdentityFault> {
+        table.identify(Presented { authorization, api_key, certificate: &[] }, Wall(now))
     }
 
     fn name(found: &Result<Identified, IdentityFault>) -> &str {
@@ -258,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_key_stops_working_at_the_moment_it_expires() {
-        let at = |now| table(false).identify(None, Some(b"key-bob"), Wall(now)).err();
+        let at = |now| identify(&table(false), None, Some(b"key-bob"), now).err();
         assert_eq!(at(999), None);
         assert_eq!(at(1000), Some(IdentityFault::Expired));
     }
@@ -294,11 +367,11 @@ mod tests {
     fn nobody_is_somebody_only_where_configured_and_only_without_a_key() {
         assert_eq!(ask(None, None).err(), Some(IdentityFault::Missing));
         let open = table(true);
-        let found = open.identify(None, None, Wall(1)).unwrap();
+        let found = identify(&open, None, None, 1).unwrap();
         assert_eq!((&*found.caller().name, found.method()), ("nobody", "anonymous"));
-        let wrong = open.identify(Some(b"Bearer key-wrong"), None, Wall(1));
+        let wrong = identify(&open, Some(b"Bearer key-wrong"), None, 1);
         assert_eq!(wrong.err(), Some(IdentityFault::Unknown { mistyped: false }));
-        let empty = open.identify(Some(b"Bearer "), None, Wall(1));
+        let empty = identify(&open, Some(b"Bearer "), None, 1);
         assert_eq!(empty.err(), Some(IdentityFault::Malformed));
     }
 
@@ -311,13 +384,49 @@ mod tests {
         assert_eq!(of(cut), Some(IdentityFault::Unknown { mistyped: true }));
     }
 
+    /// Asks with a certificate that holds these names, and maybe a key.
+    fn show(names: &[&str], key: Option<&str>) -> Result<Identified, IdentityFault> {
+        let certificate: Vec<Box<str>> = names.iter().map(|name| Box::from(*name)).collect();
+        let api_key = key.map(str::as_bytes);
+        let presented = Presented { authorization: None, api_key, certificate: &certificate };
+        table(true).identify(presented, Wall(999))
+    }
+
+    #[test]
+    fn a_certificate_is_its_callers_where_no_key_is() {
+        let found = show(&["cn:whoever", "dns:ada.example.org"], None);
+        assert_eq!((name(&found), found.as_ref().unwrap().method()), ("ada", "mtls"));
+        let both = show(&["dns:ada.example.org"], Some("key-old"));
+        assert_eq!((name(&both), both.as_ref().unwrap().method()), ("ada", "x-api-key"));
+        assert_eq!(name(&show(&["dns:unknown.example.org"], None)), "nobody");
+        assert_eq!(name(&show(&["dns:unknown.example.org"], Some("key-old"))), "ada");
+    }
+
+    #[test]
+    fn proofs_of_two_callers_are_refused() {
+        let conflict = Some(IdentityFault::Conflicting);
+        assert_eq!(show(&["dns:ada.example.org"], Some("key-bob")).err(), conflict);
+        let of_both = ["dns:ada.example.org", "dns:bobby.example.org"];
+        assert_eq!(show(&of_both, None).err(), conflict);
+    }
+
+    #[test]
+    fn a_wrong_key_is_not_mended_by_a_certificate_and_neither_is_an_end() {
+        let wrong = show(&["dns:ada.example.org"], Some("key-wrong"));
+        assert_eq!(wrong.err(), Some(IdentityFault::Unknown { mistyped: false }));
+        let names = [Box::from("dns:bobby.example.org")];
+        let presented = Presented { certificate: &names, ..Presented::default() };
+        let late = table(true).identify(presented, Wall(1000));
+        assert_eq!(late.err(), Some(IdentityFault::Expired));
+    }
+
     proptest! {
         #[test]
         fn whatever_is_presented_gets_an_answer_and_is_nobody(
             authorization in proptest::option::of(any::<Vec<u8>>()),
             api_key in any::<Vec<u8>>(),
         ) {
-            let found = table(true).identify(authorization.as_deref(), Some(&api_key), Wall(1));
+            let found = identify(&table(true), authorization.as_deref(), Some(&api_key), 1);
             found.unwrap_err();
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong on the wire, by whose doing.
 
 use crate::wire::tls::TlsFault;
+use crate::wire::watch::Fired;
 
 /// Why an operation on a socket ended without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,5 +53,14 @@ impl From<std::io::Error> for WireError {
             return Self::Closed;
         }
         if matches!(kind, ErrorKind::ConnectionRefused) { Self::Refused } else { Self::Io(kind) }
+    }
+}
+
+impl From<Fired> for WireError {
+    fn from(fired: Fired) -> Self {
+        match fired {
+            Fired::Deadline => Self::Deadline,
+            Fired::Stopped => Self::Stopped,
+        }
     }
 }

@@ -5,13 +5,17 @@
 //! its socket, names are resolved elsewhere, and a panic never leaves its task.
 
 pub mod bell;
+pub mod certificates;
 pub mod dial;
 pub mod dns;
 pub mod error;
 pub mod listen;
+pub mod names;
 pub mod pool;
+pub mod proxied;
 pub mod runtime;
 pub mod socket;
+pub mod stream;
 pub mod tls;
 pub mod watch;
 

@@ -9,12 +9,12 @@ use crate::base::clock::Mono;
 use crate::wire::error::WireError;
 #[cfg(test)]
 use crate::wire::fault::{self, Fault, Operation};
+use crate::wire::names;
 use crate::wire::runtime::{Either, race, yield_now};
+use crate::wire::stream::{Raw, Stream};
 use crate::wire::tls::{Heard, PIECE_BYTES, Session, TlsFault};
-use crate::wire::watch::{Fired, Manner, Seat, Watch};
+use crate::wire::watch::{Manner, Seat, Watch};
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio::net::TcpStream;
 use rustls::{ClientConfig, ServerConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// One connection.
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<Session>>,
     /// What the peer sent while another socket was waited for.
     ahead: Vec<u8>,
@@ -79,28 +79,37 @@ impl std::fmt::Debug for Socket {
 
 impl Socket {
     /// Takes a connection over, on the worker that will serve it.
-    pub fn adopt(stream: std::net::TcpStream, watch: &Watch) -> Result<Self, WireError> {
-        // Two writes, head and body, must not wait for an acknowledgement in between.
-        stream.set_nodelay(true)?;
-        // Only epoll wants it so: a ring would answer "again" where nothing is there.
-        stream.set_nonblocking(monoio::utils::is_legacy())?;
-        let peer = stream.peer_addr().ok();
-        Ok(Self::plain(TcpStream::from_std(stream)?, peer, watch.sit()))
+    pub fn adopt(stream: impl Into<Raw>, watch: &Watch) -> Result<Self, WireError> {
+        let raw = stream.into();
+        let peer = raw.peer();
+        Ok(Self::plain(Stream::adopt(raw)?, peer, watch.sit()))
     }
 
-    pub(crate) fn plain(stream: TcpStream, peer: Option<SocketAddr>, seat: Seat) -> Self {
+    pub(crate) fn plain(stream: Stream, peer: Option<SocketAddr>, seat: Seat) -> Self {
         Self { stream, tls: None, ahead: Vec::new(), seat, peer, life: Life::Open }
     }
 
     /// Shakes hands as a server within `limit`.
     pub async fn accept_tls(
-        self,
+        mut self,
         config: Arc<ServerConfig>,
         limit: Duration,
     ) -> Result<Self, WireError> {
         let deadline = self.deadline(limit);
-        let session = Session::server(config).map_err(WireError::Tls)?;
+        let mut session = Session::server(config).map_err(WireError::Tls)?;
+        session.input().append(&mut self.ahead);
         self.shake(session, deadline).await
+    }
+
+    /// Gives back what was read too far, for the next read or the handshake.
+    pub(crate) fn unread(&mut self, rest: Vec<u8>) {
+        self.ahead = rest;
+    }
+
+    /// The names in the verified certificate of the peer, as `names::client_names` writes them.
+    pub fn peer_names(&self) -> Vec<Box<str>> {
+        let session = self.tls.as_ref();
+        session.and_then(|tls| tls.peer_certificate()).map(names::client_names).unwrap_or_default()
     }
 
     pub(crate) async fn connect_tls(
@@ -191,7 +200,7 @@ impl Socket {
                 return;
             }
         }
-        if AsyncWriteRent::shutdown(&mut self.stream).await.is_err() {
+        if self.stream.shutdown().await.is_err() {
             return;
         }
         let mut read = 0;
@@ -205,7 +214,7 @@ impl Socket {
         }
     }
 
-    /// The peer's address.
+    /// The peer's address; a Unix socket's has none.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
@@ -222,7 +231,7 @@ impl Socket {
     pub async fn is_quiet(&self) -> bool {
         // Asked in the first turn, answered by the second.
         let turns = async { (yield_now().await, yield_now().await) };
-        let seen = race(self.stream.readable(false), turns).await;
+        let seen = race(self.stream.readable(), turns).await;
         self.is_reusable() && matches!(seen, Either::Second(_))
     }
 
@@ -335,7 +344,7 @@ impl Socket {
                 Life::Open => return operation.await,
                 Life::Deaf | Life::Ended | Life::Spent => return Err(WireError::PeerGone),
             }
-            match race(operation.as_mut(), self.stream.readable(false)).await {
+            match race(operation.as_mut(), self.stream.readable()).await {
                 Either::First(done) => return done,
                 Either::Second(_) => self.look(deadline).await?,
             }
@@ -367,7 +376,7 @@ impl Socket {
 
 /// Takes in what an encrypted peer sends ahead; zero where that is its end.
 async fn look_tls(
-    (stream, seat): (&mut TcpStream, &Seat),
+    (stream, seat): (&mut Stream, &Seat),
     session: &mut Session,
     ahead: &mut Vec<u8>,
     deadline: Mono,
@@ -390,7 +399,7 @@ async fn look_tls(
 
 /// Hears, with an eye on a client where there is one.
 async fn hear_while(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     seat: &Seat,
     into: &mut Vec<u8>,
     (room, deadline): (usize, Mono),
@@ -405,7 +414,7 @@ async fn hear_while(
 
 /// One receive of the kernel, appended to `into`.
 async fn hear(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     seat: &Seat,
     into: &mut Vec<u8>,
     room: usize,
@@ -438,7 +447,7 @@ async fn hear(
 
 /// Sends all of `bytes`.
 async fn say(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     seat: &Seat,
     mut bytes: Vec<u8>,
     deadline: Mono,
@@ -472,7 +481,7 @@ async fn say(
 
 /// Sends all that a session has to say.
 async fn flush(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     seat: &Seat,
     session: &mut Session,
     deadline: Mono,
@@ -486,7 +495,7 @@ async fn flush(
 
 /// Lets a session take in what came, and sends what that calls for: an alert where it failed.
 async fn feed(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     seat: &Seat,
     session: &mut Session,
     deadline: Mono,
@@ -509,15 +518,6 @@ impl WireError {
             | Self::Refused
             | Self::Stopped
             | Self::Tls(_) => Life::Spent,
-        }
-    }
-}
-
-impl From<Fired> for WireError {
-    fn from(fired: Fired) -> Self {
-        match fired {
-            Fired::Deadline => Self::Deadline,
-            Fired::Stopped => Self::Stopped,
         }
     }
 }
@@ -557,7 +557,7 @@ mod tests {
         let near = dial::connect(listener.local(), watch, LIMIT).await.unwrap();
         let (stream, from) = listener.accept().await.unwrap();
         let far = Socket::adopt(stream, watch).unwrap();
-        assert_eq!(far.peer(), Some(from));
+        assert_eq!((far.peer(), from.is_some()), (from, true));
         (near, far)
     }
 

@@ -1,18 +1,14 @@
-//! TLS as bytes in and bytes out: a thin layer over rustls with owned buffers, and its set-up.
+//! TLS as bytes in and bytes out: a thin layer over rustls with owned buffers.
 //!
 //! The buffers are ours because an operation of the runtime owns its buffer while it waits. Only
-//! TLS 1.2 and 1.3, ring, and HTTP/1.1 are offered. The set-up reads files, so it happens at
-//! start-up and on the control thread only.
+//! TLS 1.2 and 1.3, ring, and HTTP/1.1 are offered; `certificates` sets them up.
 
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Connection, Error, RootCertStore,
-    ServerConfig, ServerConnection,
+    CertificateError, ClientConfig, ClientConnection, Connection, Error, ServerConfig,
+    ServerConnection,
 };
 use std::io::{BufRead, ErrorKind, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Plain bytes that are made into records at once, so that a large body is not held twice.
@@ -33,12 +29,16 @@ pub enum TlsFault {
     KeyFile,
     /// Certificate and key do not belong together, or are of no kind that can be used.
     Mismatch,
+    /// A certificate beside the first that holds no name, and is given none: nobody would see it.
+    Nameless,
     /// The name to verify is no host name or address.
     Name,
     /// The peer's certificate is for another name.
     OtherName,
     /// The peer does not keep to the protocol, or offers nothing that we accept.
     Protocol,
+    /// The system's file of authorities is at none of the usual places, or holds none.
+    SystemRoots,
     /// Nobody that we trust vouches for the peer's certificate.
     Untrusted,
 }
@@ -52,62 +52,17 @@ impl std::fmt::Display for TlsFault {
             Self::Expired => "the peer's certificate is not valid at this time",
             Self::KeyFile => "the key file cannot be read or holds no private key",
             Self::Mismatch => "certificate and key do not belong together",
+            Self::Nameless => "the certificate holds no name that it could be chosen for",
             Self::Name => "the name to verify is no host name or address",
             Self::OtherName => "the peer's certificate is for another name",
             Self::Protocol => "the peer does not keep to the protocol",
+            Self::SystemRoots => "the system's authorities are at none of the usual places",
             Self::Untrusted => "the peer's certificate is not trusted",
         })
     }
 }
 
 impl std::error::Error for TlsFault {}
-
-/// What a listener shows: a chain and its key, both PEM.
-pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
-    let chain = certificates(certificate).ok_or(TlsFault::CertificateFile)?;
-    let key = PrivateKeyDer::from_pem_file(key).ok().ok_or(TlsFault::KeyFile)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .ok()
-        .ok_or(TlsFault::Protocol)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .ok()
-        .ok_or(TlsFault::Mismatch)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// Whom we trust as a client: the authorities of a PEM file and nobody else, or Mozilla's.
-pub fn client_config(authority: Option<&Path>) -> Result<Arc<ClientConfig>, TlsFault> {
-    let mut roots = RootCertStore::empty();
-    match authority {
-        Some(path) => {
-            for certificate in certificates(path).ok_or(TlsFault::Authority)? {
-                roots.add(certificate).ok().ok_or(TlsFault::Authority)?;
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .ok()
-        .ok_or(TlsFault::Protocol)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
-/// Every certificate of a PEM file, where there is at least one and none is broken.
-fn certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).ok()?.collect();
-    found.ok().filter(|list| !list.is_empty())
-}
 
 /// One connection's TLS, between the plain bytes and those of the socket.
 pub(crate) struct Session {
@@ -164,6 +119,11 @@ impl Session {
         };
         reader.consume(taken);
         Ok(if taken == 0 { Heard::End } else { Heard::Bytes(taken) })
+    }
+
+    /// The certificate that the peer has shown and that was verified.
+    pub(crate) fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.connection.peer_certificates()?.first()
     }
 
     /// The buffer that the next bytes of the socket are appended to.
@@ -256,13 +216,12 @@ fn fault_of(error: &Error) -> TlsFault {
     if matches!(error, Error::AlertReceived(_)) { TlsFault::Alert } else { TlsFault::Protocol }
 }
 
-/// The one protocol that we speak (RFC 7301 §6).
-const ALPN: &[u8] = b"http/1.1";
-
 #[cfg(test)]
 mod tests {
-    use super::{TlsFault, client_config, server_config};
+    use super::TlsFault;
     use crate::base::clock::Clock;
+    use crate::config::model::{ClientTls, KeyPair, Roots, ServerTls, Shown};
+    use crate::wire::certificates::{client_config, server_config};
     use crate::wire::dial;
     use crate::wire::error::WireError;
     use crate::wire::listen::Listener;
@@ -276,29 +235,6 @@ mod tests {
     use std::time::Duration;
     use tempfile::TempDir;
 
-    /// Test data: made for these tests, for `localhost` and 127.0.0.1, and used nowhere else.
-    const TEST_CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBoDCCAUagAwIBAgIUVhDuONj5hK1gXvEpNwdOsFZvbs8wCgYIKoZIzj0EAwIw
-GDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDAgFw0yNjExMjUxMDI1NTZaGA8yMTI2
-MTEwMTEwMjU1NlowGDEWMBQGA1UEAwwNcmluZ3dhbGwgdGVzdDBZMBMGByqGSM49
-AgEGCCqGSM49AwEHA0IABAysu7AotVEEMBnDe9j9BsxyQ9EUhrZBIKuL1Ii+QQvm
-lFO9lVJVRVSvyMO3pLj/f1QPYrMp6E6Mb0pb47raFRejbDBqMB0GA1UdDgQWBBRH
-q3zvwLROc3xYM4tWV6zGbjQmyjAfBgNVHSMEGDAWgBRHq3zvwLROc3xYM4tWV6zG
-bjQmyjAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDAYDVR0TAQH/BAIwADAK
-BggqhkjOPQQDAgNIADBFAiEA5fxRM6G4x+YsyVJ95uIV3v6DX8KK15o8BzFEsnt1
-7JgCIENWStVLbgSvsm8a/oE0gVHNniqikgUxEXjKTsq0xSEd
------END CERTIFICATE-----
-";
-    /// Test data: the key of [`TEST_CERTIFICATE`]. It protects nothing.
-    const TEST_KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgBqKR9Mcah8A+8uuL
-BYfX8a+x2mm1xEMdAGX3Vp8slLehRANCAAQMrLuwKLVRBDAZw3vY/QbMckPRFIa2
-QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
------END PRIVATE KEY-----
-";
-
     const LIMIT: Duration = Duration::from_secs(5);
 
     struct Files {
@@ -308,9 +244,15 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
     impl Files {
         fn new() -> Self {
             let files = Self { folder: TempDir::new().unwrap() };
-            std::fs::write(files.certificate(), TEST_CERTIFICATE).unwrap();
-            std::fs::write(files.key(), TEST_KEY).unwrap();
+            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).unwrap();
+            std::fs::write(files.certificate(), made.cert.pem()).unwrap();
+            std::fs::write(files.key(), made.signing_key.serialize_pem()).unwrap();
             files
+        }
+
+        fn pair(&self) -> KeyPair {
+            KeyPair { certificate: self.certificate(), key: self.key() }
         }
 
         fn certificate(&self) -> PathBuf {
@@ -320,6 +262,15 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
         fn key(&self) -> PathBuf {
             self.folder.path().join("key.pem")
         }
+    }
+
+    fn shown(pair: KeyPair) -> ServerTls {
+        let certificates = vec![Shown { pair, names: Vec::new() }];
+        ServerTls { certificates, refuse_unknown: false, clients: None }
+    }
+
+    fn trusting(roots: Roots) -> ClientTls {
+        ClientTls { roots, pair: None, name: None }
     }
 
     /// A worker's worth of TLS: both configurations and a watch that ticks.
@@ -333,8 +284,8 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
         fn new() -> Rc<Self> {
             let files = Files::new();
             let stage = Self {
-                server: server_config(&files.certificate(), &files.key()).unwrap(),
-                client: client_config(Some(&files.certificate())).unwrap(),
+                server: server_config(&shown(files.pair())).unwrap(),
+                client: client_config(&trusting(Roots::File(files.certificate()))).unwrap(),
                 watch: Watch::new(Clock::machine()),
             };
             runtime::spawn(stage.watch.clone().keep(), || panic!("the watch must not panic"));
@@ -480,7 +431,8 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
             assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::OtherName)));
             // The server is told by an alert.
             assert_eq!(far.map(drop), Err(WireError::Tls(TlsFault::Alert)));
-            let (near, _) = stage.shake(client_config(None).unwrap(), "localhost").await;
+            let stranger = client_config(&trusting(Roots::Mozilla)).unwrap();
+            let (near, _) = stage.shake(stranger, "localhost").await;
             assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::Untrusted)));
             let (near, _) = stage.shake(Arc::clone(&stage.client), "no name").await;
             assert_eq!(near.map(drop), Err(WireError::Tls(TlsFault::Name)));
@@ -519,14 +471,18 @@ QSCri9SIvkEL5pRTvZVSVUVUr8jDt6S4/39UD2KzKehOjG9KW+O62hUX
         let files = Files::new();
         let (certificate, key) = (files.certificate(), files.key());
         let missing = files.folder.path().join("missing.pem");
-        let server = |chain, key| server_config(chain, key).map(drop);
+        let server = |certificate: &PathBuf, key: &PathBuf| {
+            let pair = KeyPair { certificate: certificate.clone(), key: key.clone() };
+            server_config(&shown(pair)).map(drop)
+        };
+        let client = |roots| client_config(&trusting(roots)).map(drop);
         assert_eq!(server(&certificate, &key), Ok(()));
         assert_eq!(server(&missing, &key), Err(TlsFault::CertificateFile));
         assert_eq!(server(&key, &key), Err(TlsFault::CertificateFile));
         assert_eq!(server(&certificate, &missing), Err(TlsFault::KeyFile));
         assert_eq!(server(&certificate, &certificate), Err(TlsFault::KeyFile));
-        assert_eq!(client_config(Some(&missing)).map(drop), Err(TlsFault::Authority));
-        assert_eq!(client_config(Some(&key)).map(drop), Err(TlsFault::Authority));
-        assert_eq!(client_config(None).map(drop), Ok(()));
+        assert_eq!(client(Roots::File(missing)), Err(TlsFault::Authority));
+        assert_eq!(client(Roots::File(key)), Err(TlsFault::Authority));
+        assert_eq!(client(Roots::Mozilla), Ok(()));
     }
 }

@@ -21,6 +21,7 @@ mod tests {
     use crate::wire::error::WireError;
     use crate::wire::fault::{Fault, arm, disarm};
     use crate::wire::runtime::{self, Driver, sleep};
+    use crate::wire::stream::Raw;
     use crate::wire::watch::Watch;
     use crate::worker::accept::Floor;
     use crate::worker::flag::Flag;
@@ -141,7 +142,7 @@ mod tests {
             let thread = Builder::new().spawn(client).unwrap();
             let (stream, peer) = self.listener.accept().unwrap();
             let counted = self.floor.loads.count(0);
-            let accepted = Accepted { stream, peer, listener: 0 };
+            let accepted = Accepted { stream: Raw::Tcp(stream), peer: Some(peer), listener: 0 };
             serve::start(Rc::clone(&self.floor), accepted, counted);
             let clock = Clock::machine();
             let began = clock.mono();

@@ -5,6 +5,7 @@ use crate::gateway::loads::Counted;
 use crate::gateway::mail::{Accepted, Note};
 use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
+use crate::wire::proxied;
 use crate::wire::runtime::{Either, race, sleep, spawn};
 use crate::wire::socket::Socket;
 use crate::worker::accept::Floor;
@@ -33,14 +34,32 @@ pub fn start(floor: Rc<Floor>, accepted: Accepted, counted: Counted) {
     });
 }
 
-async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
+/// What comes before the first request: the PROXY header and the TLS handshake, as the listener has
+/// them by the plan of this moment.
+async fn greet(floor: &Floor, accepted: Accepted) -> Result<Client, WireError> {
     let shard = &floor.shard;
     let mut socket = Socket::adopt(accepted.stream, &shard.watch)?;
+    let mut peer = accepted.peer;
     let plan = Arc::clone(&shard.deployed().plan);
-    if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
-        socket = socket.accept_tls(Arc::clone(tls), plan.config.deadlines.head).await?;
+    let limit = plan.config.deadlines.head;
+    let listener = plan.config.listeners.get(accepted.listener);
+    if let Some(proxies) = listener.and_then(|listener| listener.proxy.as_ref()) {
+        // Whoever is not listed could claim any address.
+        if !proxies.trusts(peer.map(|peer| peer.ip())) {
+            shard.meters.borrow_mut().counts().turned_away += 1;
+            return Err(WireError::Refused);
+        }
+        peer = proxied::accept(&mut socket, &shard.watch, limit).await?;
     }
-    let mut client = Client::new(socket, accepted.peer, shard.clock.clone());
+    if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
+        socket = socket.accept_tls(Arc::clone(tls), limit).await?;
+    }
+    Ok(Client::new(socket, peer, shard.clock.clone()))
+}
+
+async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
+    let shard = &floor.shard;
+    let mut client = greet(floor, accepted).await?;
     loop {
         let plan = Arc::clone(&shard.deployed().plan);
         let deadlines = &plan.config.deadlines;

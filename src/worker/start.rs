@@ -8,7 +8,7 @@ use crate::gateway::plan::Plan;
 use crate::gateway::shard::{Deployed, Shard};
 use crate::wire::bell::{Bell, bell};
 use crate::wire::dns::AddressBook;
-use crate::wire::listen::Listener;
+use crate::wire::listen::Door;
 use crate::wire::runtime::{Driver, run, spawn};
 use crate::wire::watch::Watch;
 use crate::worker::accept::{Floor, accept};
@@ -16,7 +16,6 @@ use crate::worker::flag::Flag;
 use crate::worker::orders;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -31,8 +30,8 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     /// Where its targets are.
     pub addresses: Arc<AddressBook>,
-    /// The addresses to listen on, one for each listener of the configuration.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen: one for each listener of the configuration.
+    pub listen: Vec<Door>,
     /// `None`: whatever the kernel allows.
     pub driver: Option<Driver>,
     /// To the control thread.
@@ -153,9 +152,11 @@ async fn live(newcomer: Newcomer, driver: Driver) -> Result<(), String> {
     let notes = setup.notes.clone();
     let shard = Shard::new(worker, setup.clock, watch, deployed, setup.notes, setup.batches);
     let floor = Rc::new(Floor { shard: Rc::new(shard), loads, peers, drain: Flag::default() });
-    for (which, address) in setup.listen.iter().enumerate() {
-        let listener = Listener::bind(*address)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    // Doors are let go of here: a Unix socket must close when the last worker stops accepting.
+    for (which, door) in setup.listen.into_iter().enumerate() {
+        let listener = door
+            .listen()
+            .map_err(|error| format!("cannot listen on {}: {error}", door.endpoint()))?;
         let broken = notes.clone();
         spawn(accept(Rc::clone(&floor), listener, which), move || {
             drop(broken.post(Note::Broken(worker, "accepting connections")));

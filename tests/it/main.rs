@@ -7,8 +7,10 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod certificates;
 mod cli;
 mod crash;
+mod doors;
 mod drain;
 mod evidence;
 mod faults;
@@ -23,3 +25,4 @@ mod serve;
 mod stream;
 mod support;
 mod sweep;
+mod tls;

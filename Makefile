@@ -29,12 +29,13 @@ docs: packages ## the documentation builds without a warning
 check: packages ## every configuration that we ship is valid
 	$(CARGO) build --locked
 	@# example.toml names keys and certificates that are not here; a unit test of `config` reads it.
-	@for file in config/quickstart.toml bench/*.toml; do target/debug/ringwall check "$$file"; done
+	@for file in config/quickstart.toml config/suites.toml bench/*.toml; do target/debug/ringwall check "$$file"; done
 
 clients: packages client-packages ## the official OpenAI and MCP clients, unchanged, through the gateway
 	tests/clients/run.sh
 
-suites: ## attack suites from ../shared
+suites: packages ## attack suites from ../shared, each with its negative control
+	@.ci/packages python3
 	@tests/suites.sh
 
 FUZZ_SECONDS ?= 20

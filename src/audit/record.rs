@@ -17,6 +17,8 @@ pub const VERSION: u32 = 1;
 pub const CALLER_TEXT_MAX: usize = 200;
 /// Tool names kept of a chat request.
 pub const TOOLS_MAX: usize = 32;
+/// What the coverage calls bytes that no guard looked at.
+pub const UNSEEN: &str = "unseen";
 /// Lines of hits kept; what is over is counted in `hits_dropped`.
 pub const HITS_MAX: usize = 100;
 
@@ -78,11 +80,13 @@ pub enum Kind {
     Models,
     /// Anything else: no such path, a broken head.
     Other,
+    /// A passthrough route.
+    Route,
 }
 
 impl Kind {
     /// All kinds, in the order of their names.
-    pub const ALL: [Self; 4] = [Self::Chat, Self::Mcp, Self::Models, Self::Other];
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Mcp, Self::Models, Self::Other, Self::Route];
 
     /// The name in records and metrics.
     pub const fn name(self) -> &'static str {
@@ -91,6 +95,7 @@ impl Kind {
             Self::Mcp => "mcp",
             Self::Models => "models",
             Self::Other => "other",
+            Self::Route => "route",
         }
     }
 }
@@ -138,6 +143,13 @@ pub enum Asked {
         /// The tool of a `tools/call`.
         tool: Option<CallerText>,
     },
+    /// Something that passes as it is.
+    Route {
+        /// The route's name.
+        route: CallerText,
+        /// The method and path.
+        path: CallerText,
+    },
     /// Something that is known by its path only.
     Path {
         /// The method and path.
@@ -162,7 +174,11 @@ impl Asked {
                 method: CallerText::new(&mcp.method),
                 tool: mcp.tool.as_deref().map(CallerText::new),
             }),
-            Ask::Models => None,
+            Ask::Models | Ask::Server => None,
+            Ask::Route(route) => Some(Self::Route {
+                route: CallerText::new(&route.route),
+                path: CallerText::new(&format!("{} {}", route.method, route.path)),
+            }),
         }
     }
 }
@@ -396,6 +412,13 @@ impl Record {
                 Some(same) => same.bytes += bytes,
                 None => self.coverage.push(Coverage { direction, channel, bytes: *bytes }),
             }
+        }
+    }
+
+    /// Adds bytes of bodies that passed without a guard's look, in one direction.
+    pub fn add_unseen(&mut self, direction: &'static str, bytes: u64) {
+        if bytes > 0 {
+            self.coverage.push(Coverage { direction, channel: UNSEEN, bytes });
         }
     }
 

@@ -9,6 +9,10 @@ pub enum Ask {
     Mcp(McpAsk),
     /// Which models there are.
     Models,
+    /// Something that passes as it is.
+    Route(RouteAsk),
+    /// What the server can do at all: `OPTIONS *`.
+    Server,
 }
 
 /// What a chat request asks for.
@@ -41,6 +45,17 @@ pub struct McpAsk {
     pub tool: Option<String>,
     /// The raw JSON of the request's id; none for notifications and answers.
     pub id: Option<String>,
+}
+
+/// What is asked through a passthrough route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteAsk {
+    /// The route's name.
+    pub route: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without its query.
+    pub path: String,
 }
 
 /// The HTTP methods of MCP's Streamable HTTP transport.

@@ -23,6 +23,8 @@ pub struct Segment {
     pub trust: Trust,
     /// Its place in the body, for records.
     pub place: Place,
+    /// The segment that it is read on from, as one text.
+    pub follows: Option<usize>,
 }
 
 /// Where a segment came from in the raw body.
@@ -158,7 +160,15 @@ impl Text {
         let start = self.joined.len();
         self.joined.push_str(decoded);
         let at = start..self.joined.len();
-        self.segments.push(Segment { at, source, channel, trust, place });
+        self.segments.push(Segment { at, source, channel, trust, place, follows: None });
+    }
+
+    /// Says that the last segment is read on from this earlier one.
+    pub fn last_follows(&mut self, earlier: usize) {
+        let is_earlier = earlier + 1 < self.segments.len();
+        if let Some(last) = self.segments.last_mut().filter(|_| is_earlier) {
+            last.follows = Some(earlier);
+        }
     }
 
     /// All text, decoded.
@@ -197,5 +207,9 @@ mod tests {
         assert_eq!(text.segment_of(&(4..9)).map(|(index, _)| index), Some(1));
         assert!(text.segment_of(&(2..5)).is_none());
         assert_eq!(place.to_string(), "messages[3].content[1].text");
+        text.last_follows(1);
+        assert_eq!(text.segments()[1].follows, None, "nothing follows itself");
+        text.last_follows(0);
+        assert_eq!(text.segments()[1].follows, Some(0));
     }
 }

@@ -46,11 +46,12 @@ const UNREADABLE: u8 = 2;
 
 fn summary(name: &str, config: &Config) -> String {
     format!(
-        "{name}: right ({} callers, {} rules, {} models, {} MCP servers)\n",
+        "{name}: right ({} callers, {} rules, {} models, {} MCP servers, {} routes)\n",
         config.callers.len(),
         config.rules.len(),
         config.models.len(),
-        config.mcp_servers.len()
+        config.mcp_servers.len(),
+        config.routes.len()
     )
 }
 

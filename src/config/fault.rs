@@ -139,7 +139,7 @@ pub enum Mistake {
     AnonymousWithKeys,
     /// A second caller for those without a key; holds where the first is.
     AnonymousTwice(Place),
-    /// A rule about neither models nor servers.
+    /// A rule about neither models nor servers nor routes.
     RuleAboutNothing,
     /// Tools of no server.
     ToolsWithoutServers,
@@ -365,7 +365,9 @@ impl Mistake {
             Self::Unprovable => "give it `keys`, `certificates`, or `anonymous = true`",
             Self::AnonymousWithKeys => "make two callers of it, or remove one of the two",
             Self::AnonymousTwice(_) => "one caller can be whoever presents no key",
-            Self::RuleAboutNothing => "say `models = [\"*\"]` or `servers = [\"*\"]`",
+            Self::RuleAboutNothing => {
+                "say `models = [\"*\"]`, `servers = [\"*\"]` or `routes = [\"*\"]`"
+            }
             Self::ToolsWithoutServers => "say `servers = [\"*\"]` for the tools of every server",
             Self::MaskedPhrase(_) => {
                 "flag or block it, or give its family an action of its own: a phrase's beginning \

@@ -5,6 +5,7 @@ use crate::config::kinds::Kind;
 use crate::config::listener_keys::{
     CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
 };
+use crate::config::routes::ROUTE;
 
 /// A table of the file.
 #[derive(Debug, PartialEq)]
@@ -109,6 +110,7 @@ pub static TABLES: &[&Table] = &[
     &PROVIDER,
     &MODEL,
     &MCP_SERVER,
+    &ROUTE,
     &GUARD,
     &GUARD_ACTION,
     &AUDIT,
@@ -328,6 +330,7 @@ pub static RULE: Table = Table {
         optional("models", Kind::Patterns, "Models. Absent: the rule is not about models."),
         optional("servers", Kind::Patterns, "MCP servers. Absent: it is not about servers."),
         optional("tools", Kind::Patterns, "Tools of those servers. Absent: all of them."),
+        optional("routes", Kind::Patterns, "Passthrough routes. Absent: it is not about routes."),
     ],
 };
 
@@ -354,14 +357,14 @@ pub static PROVIDER: Table = Table {
     ],
 };
 
-const HEADER: Key = usual(
+pub(crate) const HEADER: Key = usual(
     "header",
     Kind::Header,
     ("\"authorization\"", "what the OpenAI API takes"),
     "The header that carries the key. In `authorization` it is written `Bearer KEY`, in any other \
      as it is.",
 );
-const IDLE: Key = usual(
+pub(super) const IDLE: Key = usual(
     "idle_connections",
     Kind::Count(0, 10_000),
     ("64", "a busy worker's streams end and begin again without a handshake"),

@@ -57,9 +57,26 @@ pub enum Kind {
     Digests,
     /// A list of `provider/model`.
     Routes,
+    /// The beginning of paths.
+    Prefix,
+    /// A provider's name, or where an upstream is.
+    Upstream,
+    /// A table of header names, each with what of the caller it holds.
+    Identity,
     /// A table of texts.
     Metadata,
 }
+
+/// What begins a route's paths.
+const PREFIX: &str = "a path such as `\"/v1/files\"` in its plain form: letters, digits and \
+                      `/ _ - . ~`, neither `//` nor dot segments; `\"/\"` is every path";
+/// Where a route leads.
+const UPSTREAM: &str = "the name of a `[[provider]]`, or `\"https://host\"` or \
+                        `\"http://host:port\"` without a path";
+/// What an upstream is told of a caller.
+const IDENTITY: &str = "a table such as `{ x-user = \"user\" }` of header names, none that \
+                        frames a message, each with `\"user\"`, `\"name\"`, `\"app\"` or \
+                        `\"team\"`";
 
 impl Kind {
     /// What a value of this kind is called.
@@ -91,6 +108,9 @@ impl Kind {
             Self::Date => "a date",
             Self::Digests => "a list of key digests",
             Self::Routes => "a list of routes",
+            Self::Prefix => "the beginning of a path",
+            Self::Upstream => "a provider's name or a URL",
+            Self::Identity => "a table of header names",
             Self::Metadata => "a table of texts",
         }
     }
@@ -106,6 +126,7 @@ impl Kind {
             Self::Digests => "a key digest",
             Self::Routes => "a route",
             Self::Metadata => "a text",
+            Self::Identity => "a header name with a part of the caller",
             Self::Flag
             | Self::Count(..)
             | Self::Size(..)
@@ -125,7 +146,9 @@ impl Kind {
             | Self::Certificates
             | Self::PrivateKey
             | Self::Folder
-            | Self::Date => self.noun(),
+            | Self::Date
+            | Self::Prefix
+            | Self::Upstream => self.noun(),
         }
     }
 
@@ -191,6 +214,9 @@ impl Kind {
                 "a list of `\"sha256:…\"` with 64 hex digits, from `ringwall key new`".to_owned()
             }
             Self::Routes => "a list of at least one `\"provider/model\"`".to_owned(),
+            Self::Prefix => PREFIX.to_owned(),
+            Self::Upstream => UPSTREAM.to_owned(),
+            Self::Identity => IDENTITY.to_owned(),
             Self::Metadata => "a table of up to 32 texts, such as `{ cost = \"4711\" }`".to_owned(),
         }
     }

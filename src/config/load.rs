@@ -8,7 +8,7 @@ use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{guards, listeners, people, recover, redact, sets, upstreams};
+use crate::config::{guards, listeners, people, recover, redact, routes, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -79,9 +79,10 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     pass.count(&top, "version");
     let gateway = pass.section(&top, &GATEWAY);
     let (listeners, admin) = listeners::read(pass, &top, &gateway);
-    let upstreams = upstreams::read(pass, &top);
+    let mut upstreams = upstreams::read(pass, &top);
+    let routes = routes::read(pass, &top, &listeners, &mut upstreams);
     let callers = people::callers(pass, &top);
-    let rules = people::rules(pass, &top, &callers, &upstreams);
+    let rules = people::rules(pass, &top, &callers, (&upstreams, &routes));
     Config {
         listeners,
         admin,
@@ -92,6 +93,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         rules,
         models: upstreams.models,
         mcp_servers: upstreams.mcp_servers,
+        routes: routes.list,
         targets: upstreams.targets,
         guard: guards::read(pass, &top),
         audit: audit(pass, &top),

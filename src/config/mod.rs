@@ -16,6 +16,7 @@ pub mod people;
 pub mod recover;
 pub mod redact;
 pub mod reference;
+pub mod routes;
 pub mod schema;
 pub mod sets;
 pub mod tree;

@@ -32,6 +32,8 @@ pub struct Config {
     pub models: Vec<Model>,
     /// MCP servers by the name in their path.
     pub mcp_servers: Vec<McpServer>,
+    /// Paths that lead to an upstream as they are.
+    pub routes: Vec<Route>,
     /// Every upstream of models and servers; the others refer to it by index.
     pub targets: Vec<Target>,
     /// What guards look for and do.
@@ -228,6 +230,8 @@ pub struct Rule {
     pub servers: Vec<Pattern>,
     /// Which tools of them. Empty: all of them, where `servers` is not empty.
     pub tools: Vec<Pattern>,
+    /// Which passthrough routes.
+    pub routes: Vec<Pattern>,
 }
 
 /// What a rule says. A `Deny` that applies wins over every `Allow`.
@@ -283,6 +287,45 @@ pub struct McpServer {
     pub name: Arc<str>,
     /// Index into `Config::targets`.
     pub target: usize,
+}
+
+/// Paths that lead to an upstream as they are: whatever Ringwall does not model.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name in rules and records.
+    pub name: Arc<str>,
+    /// The beginning of its paths, without a slash at its end; empty for all of them.
+    pub prefix: Arc<str>,
+    /// Index into `Config::targets`.
+    pub target: usize,
+    /// Whether JSON that is sent is inspected.
+    pub guard: bool,
+    /// Indexes into `Config::listeners`. Empty: every listener that no route names.
+    pub listeners: Vec<usize>,
+    /// What the upstream is told of the caller, besides `x-ringwall-user`.
+    pub identity: Vec<IdentityHeader>,
+}
+
+/// A header that tells an upstream who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeader {
+    /// Its name in lower case.
+    pub name: http::HeaderName,
+    /// What of the caller it holds.
+    pub part: CallerPart,
+}
+
+/// What an upstream may be told of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerPart {
+    /// The service or agent.
+    App,
+    /// The name in the configuration.
+    Name,
+    /// The team.
+    Team,
+    /// The human.
+    User,
 }
 
 /// One upstream.

@@ -9,6 +9,7 @@ use crate::config::kinds::Kind;
 use crate::config::listeners::is_host_name;
 use crate::config::model::{CallerEntry, Effect, KeyDigest, Limits, Pattern, Rule};
 use crate::config::pass::{Names, Pass, Section, Spot, is_name};
+use crate::config::routes::Routes;
 use crate::config::tree::{Place, Value};
 use crate::config::upstreams::Upstreams;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub fn rules(
     pass: &mut Pass<'_>,
     top: &Section<'_>,
     callers: &Callers,
-    upstreams: &Upstreams,
+    (upstreams, routes): (&Upstreams, &Routes),
 ) -> Vec<Rule> {
     let (mut rules, mut names) = (Vec::new(), Names::default());
     for section in pass.sections(top, &RULE) {
@@ -107,9 +108,10 @@ pub fn rules(
                 Some(("MCP server", &upstreams.server_names)),
             ),
             tools: patterns(pass, &section, "tools", None),
+            routes: patterns(pass, &section, "routes", Some(("route", &routes.names))),
         };
         let about = |key: &str| section.has(key);
-        if !about("models") && !about("servers") && !about("tools") {
+        if !["models", "servers", "tools", "routes"].into_iter().any(about) {
             pass.note(section.place, Mistake::RuleAboutNothing);
         }
         if about("tools") && !about("servers") {

@@ -93,6 +93,12 @@ fn shape(kind: Kind) -> Value {
         Kind::Date => json!({}),
         Kind::Digests => list("^sha256:[0-9A-Fa-f]{64}$"),
         Kind::Routes => list("^[^/]+/.+$"),
+        Kind::Prefix => pattern("^/[A-Za-z0-9/_.~-]*$"),
+        Kind::Upstream => pattern("^([A-Za-z0-9_.@:-]{1,64}|https?://[^@?#]+)$"),
+        Kind::Identity => json!({
+            "type": "object",
+            "additionalProperties": { "type": "string", "enum": ["user", "name", "app", "team"] },
+        }),
         Kind::Metadata => json!({
             "type": "object",
             "additionalProperties": { "type": "string" },

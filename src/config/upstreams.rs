@@ -25,6 +25,8 @@ pub struct Upstreams {
     pub model_names: Names,
     /// The servers' names, for rules.
     pub server_names: Names,
+    /// The providers' names, for routes, with their targets.
+    pub provider_names: Names,
 }
 
 /// Reads providers, models and MCP servers.
@@ -58,6 +60,7 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>) -> Upstreams {
         let target = target(pass, &section);
         all.targets.push(target);
     }
+    all.provider_names = providers;
     all
 }
 
@@ -66,9 +69,35 @@ const SECRET_BYTES_MOST: usize = 16 << 10;
 /// Bytes of a URL.
 const URL_BYTES_MOST: usize = 2048;
 
+/// An upstream that is known by its URL alone, which has no path.
+pub fn bare_target(
+    pass: &mut Pass<'_>,
+    section: &Section<'_>,
+    name: Arc<str>,
+    key: &str,
+) -> Option<Target> {
+    let url = url(pass, section, key)?;
+    if !url.path.is_empty() {
+        pass.note(section.at(key), Mistake::Invalid(section.key(key)));
+    }
+    Some(Target {
+        name,
+        tls: url.is_tls.then_some(ClientTls { roots: Roots::Mozilla, pair: None, name: None }),
+        socket: url.socket,
+        host: Arc::from(url.host),
+        port: url.port,
+        path: Arc::from(""),
+        credential: None,
+        idle_connections: BARE_IDLE,
+    })
+}
+
+/// Idle connections to an upstream that says nothing of them: as for a provider.
+const BARE_IDLE: usize = 64;
+
 fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
     let name = pass.shared(section, "name").unwrap_or_else(|| Arc::from(""));
-    let url = url(pass, section).unwrap_or_default();
+    let url = url(pass, section, "url").unwrap_or_default();
     let tls = client_tls(pass, section);
     if !url.is_tls && !url.host.is_empty() {
         for key in CLIENT_TLS.iter().filter(|key| section.has(key)) {
@@ -122,8 +151,8 @@ struct Url {
     socket: Option<Arc<Path>>,
 }
 
-fn url(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Url> {
-    let (key, spot) = (section.key("url"), pass.text(section, "url")?);
+fn url(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Url> {
+    let (key, spot) = (section.key(name), pass.text(section, name)?);
     let url = parse_url(spot.value);
     if url.is_none() {
         let has_credentials = spot.value.contains('@');
@@ -217,12 +246,17 @@ fn header(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<http::HeaderName
     let Some(spot) = pass.text(section, "header") else {
         return (!section.has("header")).then_some(http::header::AUTHORIZATION);
     };
-    let header = http::HeaderName::from_bytes(spot.value.as_bytes()).ok();
-    let header = header.filter(|name| !RESERVED.contains(&name.as_str()));
+    let header = header_name(spot.value);
     if header.is_none() {
         pass.note(spot.place, Mistake::Invalid(section.key("header")));
     }
     header
+}
+
+/// The name of a header that the configuration may write.
+pub fn header_name(text: &str) -> Option<http::HeaderName> {
+    let name = http::HeaderName::from_bytes(text.as_bytes()).ok();
+    name.filter(|name| !RESERVED.contains(&name.as_str()))
 }
 
 /// Headers that frame a message or that Ringwall writes itself.

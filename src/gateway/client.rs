@@ -27,6 +27,7 @@ pub struct Client {
     /// What was read and not yet understood: the next head, or the beginning of a body.
     ahead: Vec<u8>,
     origin: Origin,
+    listener: usize,
     clock: Clock,
 }
 
@@ -56,7 +57,18 @@ impl Client {
     pub fn new(socket: Socket, peer: Option<SocketAddr>, clock: Clock) -> Self {
         let address = peer.map_or_else(|| Arc::from("unix"), |peer| peer.to_string().into());
         let origin = Origin { address, names: socket.peer_names().into() };
-        Self { socket, ahead: Vec::new(), origin, clock }
+        Self { socket, ahead: Vec::new(), origin, listener: 0, clock }
+    }
+
+    /// The same, known to have come through that listener of the configuration.
+    #[must_use]
+    pub fn through(self, listener: usize) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// Which listener of the configuration took it.
+    pub fn listener(&self) -> usize {
+        self.listener
     }
 
     /// Who connected.

@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// How many bytes of which channel guards saw, one way.
 pub type Seen = (Direction, Channel, u64);
 
+/// Bytes of a request's body, and of its answer's.
+pub type Bodies = (u64, u64);
+
 /// Everything that an exchange gathers on its way.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "three independent facts, not one state")]
@@ -41,6 +44,8 @@ pub struct Exchange {
     pub method: Method,
     /// The client's path.
     pub path: String,
+    /// Bytes of bodies that passed without a guard's look: of the request, of the answer.
+    pub unseen: Bodies,
     /// Which leg, once known.
     pub leg: Option<Leg>,
     /// Where the client is.
@@ -149,6 +154,7 @@ impl Exchange {
             version: Version::HTTP_11,
             method: Method::GET,
             path: String::new(),
+            unseen: (0, 0),
             leg: None,
             client: None,
             caller: None,

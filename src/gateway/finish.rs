@@ -70,6 +70,8 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
             .collect();
         record.add_coverage(direction.name(), &seen);
     }
+    record.add_unseen(Direction::Request.name(), exchange.unseen.0);
+    record.add_unseen(Direction::Response.name(), exchange.unseen.1);
     record.upstream = upstream(exchange);
     record.bytes = Bytes { received: exchange.bytes_in, sent: exchange.bytes_out };
     record.micros = micros;
@@ -121,7 +123,8 @@ fn kind(exchange: &Exchange) -> Kind {
         Some(Leg::Chat) => Kind::Chat,
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
-        None => Kind::Other,
+        Some(Leg::Route(_)) => Kind::Route,
+        Some(Leg::Server) | None => Kind::Other,
     }
 }
 

@@ -10,8 +10,9 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
-use crate::gateway::upstream::{self, Outbound, Proofs, Reply, send};
+use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
 use crate::guard::inspect::Cleared;
+use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
 use crate::llm::answer;
@@ -60,8 +61,9 @@ pub async fn serve(
     };
     let outbound = Outbound {
         method: Method::POST,
-        endpoint: "/chat/completions",
+        endpoint: Endpoint::Below("/chat/completions"),
         fields: fields(exchange, chat.head, chat.request.ask.stream),
+        passing: &Fields::default(),
         targets: &targets,
         may_repeat: true,
         body: &body,

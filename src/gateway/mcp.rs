@@ -14,8 +14,9 @@ use crate::gateway::llm;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
 use crate::gateway::respond;
-use crate::gateway::upstream::{self, Outbound, Proofs, Reply, send};
+use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
 use crate::guard::inspect::Cleared;
+use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
 use crate::mcp::answer;
@@ -70,8 +71,9 @@ pub async fn serve(
             McpVerb::Get => Method::GET,
             McpVerb::Delete => Method::DELETE,
         },
-        endpoint: "",
+        endpoint: Endpoint::Below(""),
         fields: fields(exchange, call.head, ask, call.session.as_ref()),
+        passing: &Fields::default(),
         targets: &targets,
         may_repeat: ask.tool.is_none(),
         body: &body,

@@ -14,6 +14,7 @@ pub mod llm;
 pub mod loads;
 pub mod mail;
 pub mod mcp;
+pub mod passthrough;
 pub mod plan;
 pub mod refusal;
 pub mod relay;

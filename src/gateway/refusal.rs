@@ -173,9 +173,12 @@ impl Refusal {
             | Self::GuardAnswer(_)
             | Self::Json(_)
             | Self::Mcp(_)
-            | Self::McpEra => StatusCode::BAD_REQUEST,
+            | Self::McpEra
+            | Self::Route(RouteFault::Ambiguous) => StatusCode::BAD_REQUEST,
             Self::Denied(denied) => match denied.what {
-                DeniedWhat::Model | DeniedWhat::Server | DeniedWhat::Tool => StatusCode::FORBIDDEN,
+                DeniedWhat::Model | DeniedWhat::Route | DeniedWhat::Server | DeniedWhat::Tool => {
+                    StatusCode::FORBIDDEN
+                }
             },
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Head(fault) => fault.status(),
@@ -233,6 +236,7 @@ impl Refusal {
             Self::NoModel => "model_not_found",
             Self::NoServer => "unknown_server",
             Self::Route(fault) => match fault {
+                RouteFault::Ambiguous => "ambiguous_path",
                 RouteFault::Encoding | RouteFault::MediaType => "unsupported_media_type",
                 RouteFault::Method(_) => "method_not_allowed",
                 RouteFault::NotFound => "not_found",
@@ -318,6 +322,9 @@ fn identity_code(fault: IdentityFault) -> &'static str {
 
 fn route_message(fault: RouteFault) -> String {
     match fault {
+        RouteFault::Ambiguous => "Servers read this path in different ways: send it in its plain \
+            form."
+            .into(),
         RouteFault::Encoding => "Compressed request bodies are not taken: send the body without \
             `content-encoding`."
             .into(),
@@ -334,6 +341,7 @@ fn route_message(fault: RouteFault) -> String {
 fn denied_message(denied: &Denied) -> String {
     let what = match denied.what {
         DeniedWhat::Model => "this model",
+        DeniedWhat::Route => "this path",
         DeniedWhat::Server => "this MCP server",
         DeniedWhat::Tool => "this tool",
     };

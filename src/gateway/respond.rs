@@ -13,7 +13,7 @@ use crate::gateway::route::{Leg, RouteFault};
 use crate::http::head::BodyLength;
 use crate::llm::error::{self, ErrorKind};
 use crate::mcp::{error as mcp, transport};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 /// JSON-RPC 2.0 §5.1: not JSON.
 const PARSE_ERROR: i64 = -32_700;
@@ -33,7 +33,7 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         (Some(Leg::Mcp(_)), _) => {
             (refusal.status(), json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
         }
-        (Some(Leg::Chat | Leg::Models) | None, _) => {
+        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Server) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());
@@ -43,8 +43,11 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
     let ours = fields(refusal);
     let length = BodyLength::Exact(to_u64(body.len()));
     let mut out = answer::head(exchange, status, None, &ours, length)?;
-    exchange.bytes_out = to_u64(body.len());
-    out.extend_from_slice(&body);
+    // RFC 9110 §9.3.2: the answer to HEAD has a length and no body.
+    if exchange.method != Method::HEAD {
+        exchange.bytes_out = to_u64(body.len());
+        out.extend_from_slice(&body);
+    }
     Ok(out)
 }
 

@@ -41,6 +41,7 @@ use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::guard::inspect::Cleared;
 use crate::http::body::BodyDecoder;
 use crate::http::encode::request_head;
+use crate::http::fields::Fields;
 use crate::http::head::{BodyLength, HeadBounds, Parsed};
 use crate::http::response::{ResponseHead, parse_response};
 use crate::limits::shard::Lease;
@@ -78,6 +79,15 @@ pub struct Proofs<'a> {
 /// A header field of a request to an upstream.
 pub type Field = (&'static str, Vec<u8>);
 
+/// Where at a target a request goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Endpoint<'a> {
+    /// Below the target's own path, such as `/chat/completions`.
+    Below(&'a str),
+    /// This path and query, as the client wrote them.
+    Whole(&'a str),
+}
+
 /// Makes the body for the n-th of the targets from what was cleared.
 pub type MakeBody<'a> = dyn Fn(usize, &Cleared) -> Vec<u8> + 'a;
 
@@ -85,10 +95,12 @@ pub type MakeBody<'a> = dyn Fn(usize, &Cleared) -> Vec<u8> + 'a;
 pub struct Outbound<'a> {
     /// Its method.
     pub method: Method,
-    /// The endpoint below the target's own path, such as `/chat/completions`.
-    pub endpoint: &'a str,
+    /// Where it goes at the target.
+    pub endpoint: Endpoint<'a>,
     /// Its header fields, without framing, host and credential.
     pub fields: Vec<Field>,
+    /// More of them, of whatever name.
+    pub passing: &'a Fields,
     /// Where it may go, best first.
     pub targets: &'a [usize],
     /// Whether it may be sent again where an upstream took it and then broke off: a tool may not
@@ -189,12 +201,15 @@ async fn attempt(
 }
 
 /// A connection that was kept alive. What must not be sent twice gets only one that lives, as far
-/// as the kernel knows; for all else a look would cost more than the rare second try.
+/// as the kernel knows, and what passes as it is one on which nothing was said since: the client
+/// would take it for its own answer. For all else, whose answers are read and inspected, a look
+/// would cost more than the rare second try.
 async fn kept(exchange: &Exchange, outbound: &Outbound<'_>, target: usize) -> Option<Socket> {
     let now = exchange.shard.clock.mono();
+    let may_skip = outbound.may_repeat && matches!(outbound.endpoint, Endpoint::Below(_));
     loop {
         let socket = exchange.deployed.pool.borrow_mut().take(target, now)?;
-        if outbound.may_repeat || socket.is_quiet().await {
+        if may_skip || socket.is_quiet().await {
             return Some(socket);
         }
     }
@@ -283,7 +298,10 @@ async fn exchange_heads(
 }
 
 fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let path = format!("{}{}", entry.path, outbound.endpoint);
+    let path = match outbound.endpoint {
+        Endpoint::Below(endpoint) => format!("{}{endpoint}", entry.path),
+        Endpoint::Whole(target) => target.to_owned(),
+    };
     let standard = if entry.tls.is_some() { 443 } else { 80 };
     let host = if entry.port == standard {
         entry.host.to_string()
@@ -294,7 +312,8 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
         .credential
         .iter()
         .map(|credential| (credential.header.as_str(), credential.value.expose()));
-    let fields = outbound.fields.iter().map(|(name, value)| (*name, &**value)).chain(credential);
+    let ours = outbound.fields.iter().map(|(name, value)| (*name, &**value));
+    let fields = outbound.passing.iter().chain(ours).chain(credential);
     let length = if body.is_empty() && outbound.method != Method::POST {
         BodyLength::Empty
     } else {
@@ -353,6 +372,11 @@ async fn read_head(
 }
 
 impl Reply {
+    /// Whether reading on waits for nothing: some of the body is here, or all of it is read.
+    pub fn is_ready(&self) -> bool {
+        !self.ahead.is_empty() || self.decoder.is_done()
+    }
+
     /// Reads on, appending decoded bytes to `out`. True once the body is complete.
     pub async fn read(
         &mut self,

@@ -18,9 +18,10 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::finish::{self, Outcome};
 use crate::gateway::llm::{self, Chat};
 use crate::gateway::mcp::{self, Call};
+use crate::gateway::passthrough::{self, Passage};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::respond;
-use crate::gateway::route::{self, Leg};
+use crate::gateway::route::{Leg, ROUTE_METHODS, Table};
 use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Proofs;
 use crate::http::head::BodyLength;
@@ -63,6 +64,8 @@ enum Form {
     Chat(Box<ChatRequest>),
     Mcp { ask: Box<McpAsk>, text: Box<Text>, session: Option<Claims> },
     Models,
+    Server,
+    Route { index: usize, text: Box<Text> },
 }
 
 /// Walks one request from its head to its record.
@@ -86,7 +89,7 @@ async fn way(
     client: &mut Client,
     head: &RequestHead,
 ) -> Result<(), Refusal> {
-    let leg = route(exchange, head)?;
+    let leg = route(exchange, client, head)?;
     let identified = caller(exchange, client, head)?;
     let asked = ask(exchange, client, head, leg).await?;
     let permit = permit(exchange, &identified)?;
@@ -105,18 +108,25 @@ async fn way(
             mcp::serve(proofs, exchange, client, &ask, call).await?;
         }
         Form::Models => list_models(exchange, client, &identified).await?,
+        Form::Server => say_methods(exchange, client).await?,
+        Form::Route { index, .. } => {
+            let passage = Passage { head, raw: &asked.raw, route: index };
+            passthrough::serve(proofs, exchange, client, passage).await?;
+        }
     }
     exchange.pass(Gate::Relay, None);
     Ok(())
 }
 
-fn route(exchange: &mut Exchange, head: &RequestHead) -> Result<Leg, Refusal> {
+fn route(exchange: &mut Exchange, client: &Client, head: &RequestHead) -> Result<Leg, Refusal> {
+    let deployed = Rc::clone(&exchange.deployed);
+    let table = Table { routes: &deployed.plan.config.routes, listener: client.listener() };
     // A refusal further down is answered in the dialect of the path, whatever else is wrong.
-    exchange.leg = route::leg_of(&head.path);
+    exchange.leg = table.leg_of(&head.path);
     if !exchange.shard.can_record() {
         return Err(Refusal::AuditDown);
     }
-    let leg = route::find(head).map_err(Refusal::Route)?;
+    let leg = table.find(head).map_err(Refusal::Route)?;
     exchange.pass(Gate::Route, None);
     Ok(leg)
 }
@@ -155,6 +165,9 @@ async fn ask(
     if matches!(leg, Leg::Mcp(_)) {
         check_transport(head).map_err(Refusal::Transport)?;
     }
+    if let Leg::Route(index) = leg {
+        passthrough::ask(exchange, head, index)?;
+    }
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
     exchange.bytes_in = crate::base::numbers::to_u64(raw.len());
@@ -163,6 +176,10 @@ async fn ask(
             exchange.ask = Some(Ask::Models);
             Form::Models
         }
+        Leg::Server => {
+            exchange.ask = Some(Ask::Server);
+            Form::Server
+        }
         Leg::Chat => {
             let json = exchange.shard.reader.borrow_mut().read(&raw).map_err(Refusal::Json)?;
             let request = chat::read(&raw, &json).map_err(Refusal::Chat)?;
@@ -170,6 +187,10 @@ async fn ask(
             Form::Chat(Box::new(request))
         }
         Leg::Mcp(server) => ask_mcp(exchange, head, &server, &raw)?,
+        Leg::Route(index) => {
+            let text = Box::new(passthrough::read(exchange, head, &raw, index)?);
+            Form::Route { index, text }
+        }
     };
     exchange.pass(Gate::Ask, None);
     Ok(Asked { raw, form })
@@ -231,7 +252,7 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
     match ask {
         Ask::Chat(chat) if plan.model(&chat.model).is_none() => return Err(Refusal::NoModel),
         Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
-        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models => {}
+        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Server => {}
     }
     exchange.pass(Gate::Permit, Some(Arc::clone(permit.rule())));
     Ok(permit)
@@ -268,6 +289,16 @@ async fn list_models(
     exchange.bytes_out = crate::base::numbers::to_u64(body.len());
     out.extend_from_slice(&body);
     client.send(out, plan.config.deadlines.write).await?;
+    Ok(())
+}
+
+/// `OPTIONS *`: the methods that something here takes.
+async fn say_methods(exchange: &mut Exchange, client: &mut Client) -> Result<(), Refusal> {
+    let limit = exchange.deployed.plan.config.deadlines.write;
+    let ours = [("allow", ROUTE_METHODS.to_owned())];
+    let status = StatusCode::NO_CONTENT;
+    let head = answer::head(exchange, status, None, &ours, BodyLength::Empty)?;
+    client.send(head, limit).await?;
     Ok(())
 }
 
@@ -322,8 +353,8 @@ impl Asked {
     fn text<'a>(&'a self, nothing: &'a Text) -> &'a Text {
         match &self.form {
             Form::Chat(request) => &request.text,
-            Form::Mcp { text, .. } => text,
-            Form::Models => nothing,
+            Form::Mcp { text, .. } | Form::Route { text, .. } => text,
+            Form::Models | Form::Server => nothing,
         }
     }
 }

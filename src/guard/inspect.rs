@@ -15,6 +15,7 @@ use crate::guard::pack::PackFault;
 use crate::guard::phrases::in_text;
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
+use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
 use std::sync::Arc;
 
@@ -132,6 +133,9 @@ impl Matcher {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
         }
+        if let Err(rule) = inspection.cross(text) {
+            return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
+        }
         cleared.hits = inspection.hits;
         Ok(cleared)
     }
@@ -172,11 +176,27 @@ impl Inspection<'_> {
         Ok(())
     }
 
+    /// Notes what is cut over the parts of a content; an error names the rule that blocks.
+    fn cross(&mut self, text: &Text) -> Result<(), Arc<str>> {
+        let search = Search { source: Source::Scan, ..self.search };
+        for one in crossings(text, &search) {
+            if let Some(segment) = text.segments().get(one.segment) {
+                self.act(one.rule, one.action, segment)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Records a finding; it is an error if its rule blocks.
     fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
+        let direction = self.search.direction;
+        let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
+        action.map_or(Ok(()), |action| self.act(rule, action, segment))
+    }
+
+    fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
         let direction = self.search.direction;
-        let action = rule.action(direction);
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);

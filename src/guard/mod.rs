@@ -13,6 +13,7 @@ pub mod pack;
 pub mod phrases;
 pub mod rules;
 pub mod run;
+pub mod seams;
 pub mod search;
 pub mod stream;
 pub mod validators;

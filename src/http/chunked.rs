@@ -35,7 +35,7 @@ pub struct Progress {
 /// Why a chunked body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkFault {
-    /// A byte in an extension that it may not hold.
+    /// An extension without a name or value, or a byte in it that it may not hold.
     Extension,
     /// More than [`EXTENSION_BYTES_MAX`].
     ExtensionTooLong,
@@ -57,8 +57,16 @@ enum State {
     Start,
     /// A further digit, `;` or CR; that many digits were read.
     Size(u8),
+    /// The first byte of an extension's name, or blanks before it.
+    ExtensionName,
     /// A byte of an extension, or CR.
     Extension,
+    /// The first byte of an extension's value, or blanks before it.
+    ExtensionValue,
+    /// A byte within the quotes of a value.
+    Quoted,
+    /// The byte that a backslash in quotes stands before.
+    QuotedPair,
     /// The LF of a size line.
     SizeEnd,
     /// Data.
@@ -134,10 +142,14 @@ impl ChunkedDecoder {
             State::Start => self.digit(byte, 0),
             State::Size(digits) => match byte {
                 b'\r' => Ok(State::SizeEnd),
-                b';' => Ok(State::Extension),
+                b';' => Ok(State::ExtensionName),
                 _ => self.digit(byte, digits),
             },
-            State::Extension => self.extension(byte),
+            State::ExtensionName
+            | State::Extension
+            | State::ExtensionValue
+            | State::Quoted
+            | State::QuotedPair => self.extension(byte),
             State::SizeEnd => match (byte, self.left) {
                 (b'\n', 0) => Ok(State::TrailerStart),
                 (b'\n', _) => Ok(State::Data),
@@ -171,10 +183,23 @@ impl ChunkedDecoder {
 
     fn extension(&mut self, byte: u8) -> Result<State, ChunkFault> {
         self.extension_bytes += 1;
-        match byte {
-            b'\r' => Ok(State::SizeEnd),
-            _ if self.extension_bytes > EXTENSION_BYTES_MAX => Err(ChunkFault::ExtensionTooLong),
-            b'\t' | 0x20..=0x7e => Ok(State::Extension),
+        if self.extension_bytes > EXTENSION_BYTES_MAX && byte != b'\r' {
+            return Err(ChunkFault::ExtensionTooLong);
+        }
+        match (self.state, byte) {
+            (State::Quoted, b'"') => Ok(State::Extension),
+            (State::Quoted, b'\\') => Ok(State::QuotedPair),
+            (State::Quoted | State::QuotedPair, b'\t' | 0x20..=0x7e) => Ok(State::Quoted),
+            (State::ExtensionName | State::ExtensionValue, b'\t' | b' ') => Ok(self.state),
+            (State::ExtensionValue, b'"') => Ok(State::Quoted),
+            (State::ExtensionName | State::ExtensionValue, _) if is_token_byte(byte) => {
+                Ok(State::Extension)
+            }
+            (State::Extension, b'\r') => Ok(State::SizeEnd),
+            (State::Extension, b';') => Ok(State::ExtensionName),
+            (State::Extension, b'=') => Ok(State::ExtensionValue),
+            (State::Extension, b'\t' | b' ') => Ok(State::Extension),
+            (State::Extension, _) if is_token_byte(byte) => Ok(State::Extension),
             _ => Err(ChunkFault::Extension),
         }
     }
@@ -232,6 +257,7 @@ mod tests {
             (b"5;a=\"b c\"\r\nhello\r\n1\r\n!\r\n000\r\n\r\n", b"hello!", 0),
             (b"00000000000000A\r\n0123456789\r\n0\r\nx: y\r\nz:\r\n\r\n", b"0123456789", 0),
             (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", 0),
+            (b"1; a = b ;c=\"\\\";d\"\r\nx\r\n0\r\n\r\n", b"x", 0),
         ] {
             assert_eq!(decode([input]), Ok(Some((body.to_vec(), left))));
         }
@@ -262,6 +288,15 @@ mod tests {
             ("5;a\0\r\n", Extension),
             ("5;a\x7f\r\n", Extension),
             ("5;a\r5\r\n", LineEnd),
+            ("5;\r\n", Extension),
+            ("5; \r\n", Extension),
+            ("5;;a\r\n", Extension),
+            ("5;a;\r\n", Extension),
+            ("5;a=\r\n", Extension),
+            ("5;=b\r\n", Extension),
+            ("5;a=\"b\r\n", Extension),
+            ("5;a(\r\n", Extension),
+            ("5;a=\"\\\r\n", Extension),
             ("0\r\nx\r\n\r\n", Trailer),
             ("0\r\n x: y\r\n\r\n", Trailer),
             ("0\r\n: y\r\n\r\n", Trailer),

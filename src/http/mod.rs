@@ -8,6 +8,7 @@ pub mod chunked;
 pub mod encode;
 pub mod fields;
 pub mod head;
+pub mod path;
 pub mod proxy;
 pub mod request;
 pub mod response;

@@ -15,7 +15,7 @@ const METHOD_BYTES_MAX: usize = 32;
 pub struct RequestHead {
     /// The method, in upper case.
     pub method: http::Method,
-    /// The path, beginning with `/`, exactly as sent.
+    /// The path, beginning with `/`, exactly as sent; or `*`, where `OPTIONS` asks of the server.
     pub path: String,
     /// What follows the first `?`, exactly as sent.
     pub query: Option<String>,
@@ -38,7 +38,7 @@ pub fn parse_request(bytes: &[u8], bounds: &HeadBounds) -> Result<Parsed<Request
         return Err(HeadFault::Method);
     }
     let Some(head) = whole(bytes, bounds)? else {
-        check_unfinished_target(bytes)?;
+        check_unfinished_line(bytes)?;
         return Ok(Parsed::Partial);
     };
     let mut room = [const { MaybeUninit::uninit() }; FIELDS_MAX];
@@ -55,7 +55,11 @@ pub fn parse_request(bytes: &[u8], bounds: &HeadBounds) -> Result<Parsed<Request
     let method = method_of(method)?;
     let fields = take_fields(request.headers, bounds, false)?;
     let host = host_of(&fields, minor)?;
-    let (path, query) = target_of(target, host)?;
+    let (path, query) = match target {
+        // RFC 9112 §3.2.4.
+        "*" if method == http::Method::OPTIONS => (target, None),
+        _ => target_of(target, host)?,
+    };
     let body = framing(&fields, minor)?.unwrap_or(BodyLength::Empty);
     let length = head.len();
     let head = RequestHead {
@@ -71,8 +75,14 @@ pub fn parse_request(bytes: &[u8], bounds: &HeadBounds) -> Result<Parsed<Request
     Ok(Parsed::Complete { head, length })
 }
 
-/// A start line that grows without end is answered with 414, not with 431.
-fn check_unfinished_target(bytes: &[u8]) -> Result<(), HeadFault> {
+/// A start line that grows without end is answered with 414, not with 431; a word that is too long
+/// for a method is none.
+fn check_unfinished_line(bytes: &[u8]) -> Result<(), HeadFault> {
+    if bytes.len() > METHOD_BYTES_MAX
+        && !bytes.iter().take(METHOD_BYTES_MAX + 1).any(|b| *b == b' ')
+    {
+        return Err(HeadFault::Method);
+    }
     if bytes.len() > METHOD_BYTES_MAX + TARGET_BYTES_MAX && !bytes.contains(&b'\r') {
         return Err(HeadFault::TargetTooLong);
     }
@@ -256,6 +266,8 @@ mod tests {
             ("GET a HTTP/1.1", Target),
             ("GET * HTTP/1.1", Target),
             ("CONNECT a:443 HTTP/1.1", Target),
+            ("OPTIONS *a HTTP/1.1", Target),
+            ("OPTIONS *?a HTTP/1.1", Target),
             ("GET ftp://a/ HTTP/1.1", Target),
             ("GET /\\ HTTP/1.1", Target),
             ("GET /# HTTP/1.1", Target),
@@ -356,6 +368,12 @@ mod tests {
         assert_eq!(fault(&long), HeadFault::HeadTooLong);
         let part = &long.as_bytes()[..long.len() - 4];
         assert_eq!(parse_request(part, &BOUNDS).map(drop), Err(HeadFault::HeadTooLong));
+        let wordy = "A".repeat(40);
+        let parsed = parse_request(wordy.as_bytes(), &BOUNDS).map(drop);
+        assert_eq!(parsed, Err(HeadFault::Method));
+        assert_eq!(fault(&format!("{wordy} / HTTP/1.1\r\nhost: a\r\n\r\n")), HeadFault::Method);
+        let asks = parse("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        assert_eq!((asks.path.as_str(), asks.query), ("*", None));
         let endless = format!("GET /{}", "a".repeat(9000));
         let parsed = parse_request(endless.as_bytes(), &BOUNDS).map(drop);
         assert_eq!(parsed, Err(HeadFault::TargetTooLong));
@@ -404,7 +422,7 @@ mod tests {
                 let status = theirs.parse(&bytes).unwrap();
                 prop_assert_eq!(status, httparse::Status::Complete(length));
                 prop_assert_eq!(theirs.headers.len(), head.fields.iter().count());
-                prop_assert!(head.path.starts_with('/'));
+                prop_assert!(head.path.starts_with('/') || head.path == "*");
             }
         }
 

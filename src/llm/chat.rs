@@ -357,6 +357,17 @@ mod tests {
     }
 
     #[test]
+    fn the_texts_of_a_content_are_read_as_one_whatever_stands_between_them() {
+        let text = r#"{"model":"m","messages":[{"role":"user","content":[
+            {"type":"text","text":"a"},{"type":"text","text":"","note":"b"},
+            {"type":"text","text":"c"},{"type":"text","text":"d"}]},
+            {"role":"user","content":[{"type":"text","text":"e"}]}]}"#;
+        let request = ask(text).unwrap();
+        let follows: Vec<_> = request.text.segments().iter().map(|one| one.follows).collect();
+        assert_eq!(follows, [None, None, Some(0), Some(2), None]);
+    }
+
+    #[test]
     fn what_a_gate_reads_must_have_its_type() {
         for (text, code, param, place) in [
             ("[]".to_owned(), "invalid_type", None, "body"),

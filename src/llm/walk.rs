@@ -149,6 +149,8 @@ impl Walk {
             self.value(value, who, place(paths.content, index));
             return;
         }
+        // The texts of a content are read as one, whatever stands between them.
+        let mut earlier = None;
         for (order, part) in value.items().enumerate() {
             if !part.is_object() {
                 self.value(part, who, place2(paths.part, index, order));
@@ -156,7 +158,10 @@ impl Walk {
             for (key, value) in part.members() {
                 let at = place2(paths.part, index, order);
                 match key.as_str().unwrap_or_default() {
-                    "text" => self.value(value, who, place2(paths.part_text, index, order)),
+                    "text" => {
+                        let at = place2(paths.part_text, index, order);
+                        earlier = self.part_text(value, earlier, (who, at));
+                    }
                     "refusal" => self.value(value, who.on(Channel::Refusal), at),
                     "thinking" => self.value(value, who.on(Channel::Reasoning), at),
                     "image_url" => self.image(value, who, at),
@@ -166,6 +171,25 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// Reads the text of a part, which is read on from an earlier one; gives the one to read on
+    /// from.
+    fn part_text(
+        &mut self,
+        value: Value<'_>,
+        earlier: Option<usize>,
+        (who, place): (Who, Place),
+    ) -> Option<usize> {
+        let index = self.text.segments().len();
+        self.value(value, who, place);
+        if value.as_str().is_none() || self.text.segments().len() == index {
+            return earlier;
+        }
+        if let Some(earlier) = earlier {
+            self.text.last_follows(earlier);
+        }
+        Some(index)
     }
 
     /// A link is text, since it can carry a secret out; the picture itself is not.

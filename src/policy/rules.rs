@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// What the permit to list models is called in records; the list itself is filtered.
 pub const LIST_RULE: &str = "list_models";
+/// What the permit to ask for the server's methods is called in records.
+pub const SERVER_RULE: &str = "server_options";
 /// The MCP method that calls a tool.
 const CALL: &str = "tools/call";
 
@@ -19,7 +21,9 @@ const CALL: &str = "tools/call";
 pub struct Policy {
     models: Sides<Vec<Pattern>>,
     servers: Sides<Reach>,
+    routes: Sides<Vec<Pattern>>,
     list: Arc<str>,
+    server_rule: Arc<str>,
 }
 
 /// The proof that a rule allows what is asked. The next gate demands it, and only
@@ -57,6 +61,8 @@ pub struct Denied {
 pub enum DeniedWhat {
     /// The model.
     Model,
+    /// The passthrough route.
+    Route,
     /// The MCP server as a whole.
     Server,
     /// The tool.
@@ -105,7 +111,9 @@ impl Policy {
         let mut policy = Self {
             models: Sides { allow: Vec::new(), deny: Vec::new() },
             servers: Sides { allow: Vec::new(), deny: Vec::new() },
+            routes: Sides { allow: Vec::new(), deny: Vec::new() },
             list: LIST_RULE.into(),
+            server_rule: SERVER_RULE.into(),
         };
         for rule in rules {
             match rule.effect {
@@ -124,10 +132,15 @@ impl Policy {
             let reach = Reach { servers: rule.servers.clone(), tools: rule.tools.clone() };
             self.servers.allow.push(side(rule, reach));
         }
+        if !rule.routes.is_empty() {
+            self.routes.allow.push(side(rule, rule.routes.clone()));
+        }
     }
 
     fn add_deny(&mut self, rule: &Rule) {
-        let everything = rule.models.is_empty() && rule.servers.is_empty() && rule.tools.is_empty();
+        let everything = [&rule.models, &rule.servers, &rule.tools, &rule.routes]
+            .iter()
+            .all(|list| list.is_empty());
         if everything || !rule.models.is_empty() {
             self.models.deny.push(side(rule, or_all(&rule.models)));
         }
@@ -135,15 +148,20 @@ impl Policy {
             let reach = Reach { servers: or_all(&rule.servers), tools: rule.tools.clone() };
             self.servers.deny.push(side(rule, reach));
         }
+        if everything || !rule.routes.is_empty() {
+            self.routes.deny.push(side(rule, or_all(&rule.routes)));
+        }
     }
 
     /// Whether the caller may have what is asked. Listing models is always permitted: the list
-    /// holds only what [`Policy::may_use_model`] lets through.
+    /// holds only what [`Policy::may_use_model`] lets through. `OPTIONS *` asks for nothing.
     pub fn permit(&self, caller: &Caller, ask: &Ask) -> Result<Permit, Denied> {
         let rule = match ask {
             Ask::Chat(chat) => self.model(caller, &chat.model)?,
             Ask::Mcp(mcp) => self.message(caller, mcp)?,
             Ask::Models => &self.list,
+            Ask::Server => &self.server_rule,
+            Ask::Route(ask) => self.route(caller, &ask.route)?,
         };
         Ok(Permit { rule: Arc::clone(rule) })
     }
@@ -163,6 +181,13 @@ impl Policy {
         self.models
             .decide(applies, applies)
             .map_err(|rule| Denied { rule, what: DeniedWhat::Model })
+    }
+
+    fn route(&self, caller: &Caller, route: &str) -> Result<&Arc<str>, Denied> {
+        let applies = |side: &Side<Vec<Pattern>>| any(&side.what, route) && side.who.means(caller);
+        self.routes
+            .decide(applies, applies)
+            .map_err(|rule| Denied { rule, what: DeniedWhat::Route })
     }
 
     fn message(&self, caller: &Caller, ask: &McpAsk) -> Result<&Arc<str>, Denied> {
@@ -231,6 +256,7 @@ impl DeniedWhat {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Model => "model_not_allowed",
+            Self::Route => "route_not_allowed",
             Self::Server => "server_not_allowed",
             Self::Tool => "tool_not_allowed",
         }
@@ -241,6 +267,7 @@ impl fmt::Display for Denied {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.what {
             DeniedWhat::Model => "model",
+            DeniedWhat::Route => "path",
             DeniedWhat::Server => "MCP server",
             DeniedWhat::Tool => "tool",
         };
@@ -280,7 +307,7 @@ fn fits(patterns: &[Pattern], name: Option<&Arc<str>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Denied, DeniedWhat, LIST_RULE, Policy};
-    use crate::base::ask::{Ask, ChatAsk, McpAsk};
+    use crate::base::ask::{Ask, ChatAsk, McpAsk, RouteAsk};
     use crate::base::caller::Caller;
     use crate::config::model::{Effect, Pattern, Rule};
 
@@ -319,6 +346,7 @@ mod tests {
             models: of("models"),
             servers: of("servers"),
             tools: of("tools"),
+            routes: of("routes"),
         }
     }
 
@@ -433,6 +461,28 @@ mod tests {
         let bare = Policy::new(&[rule("bare", Effect::Allow, &[("tools", "x")])]);
         assert!(!bare.may_use_model(&eve, "m"));
         assert!(!bare.may_see_tool(&eve, "git", "x"));
+    }
+
+    #[test]
+    fn routes_are_allowed_and_denied_by_name() {
+        let open = rule("open", Effect::Allow, &[("routes", "*")]);
+        let no = rule("no-admin", Effect::Deny, &[("routes", "admin")]);
+        let policy = Policy::new(&[open, no]);
+        let ada = caller("ada", None, None);
+        let may = |route: &str| {
+            let ask = RouteAsk { route: route.to_owned(), ..RouteAsk::default() };
+            policy.permit(&ada, &Ask::Route(ask)).map(|permit| permit.rule().to_string())
+        };
+        assert_eq!(may("files"), Ok("open".to_owned()));
+        assert_eq!(may("admin"), Err(denied(Some("no-admin"), DeniedWhat::Route)));
+        assert!(!policy.may_use_model(&ada, "m"), "a rule about routes gives no model");
+        let models = Policy::new(&[rule("m", Effect::Allow, &[("models", "*")])]);
+        let ask = Ask::Route(RouteAsk { route: "files".to_owned(), ..RouteAsk::default() });
+        assert_eq!(models.permit(&ada, &ask).unwrap_err(), denied(None, DeniedWhat::Route));
+        let ban = rule("ban", Effect::Deny, &[]);
+        let banned = Policy::new(&[rule("open", Effect::Allow, &[("routes", "*")]), ban]);
+        let denial = banned.permit(&ada, &ask).unwrap_err();
+        assert_eq!(denial, denied(Some("ban"), DeniedWhat::Route));
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn greet(floor: &Floor, accepted: Accepted) -> Result<Client, WireError> {
     if let Some(Some(tls)) = plan.listener_tls.get(accepted.listener) {
         socket = socket.accept_tls(Arc::clone(tls), limit).await?;
     }
-    Ok(Client::new(socket, peer, shard.clock.clone()))
+    Ok(Client::new(socket, peer, shard.clock.clone()).through(accepted.listener))
 }
 
 async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {

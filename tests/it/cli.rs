@@ -75,6 +75,7 @@ fn the_reference_and_the_schema_are_those_of_the_keys() {
 fn check_exits_with_what_it_found() {
     let code = |words: &[&str]| ringwall(words).status.code();
     assert_eq!(code(&["check", "config/quickstart.toml"]), Some(0));
+    assert_eq!(code(&["check", "config/suites.toml"]), Some(0));
     assert_eq!(code(&["check", "tests/golden/check/units.toml"]), Some(1));
     assert_eq!(code(&["check", "config/nothing.toml"]), Some(2));
     assert_eq!(code(&["check"]), Some(2));

@@ -18,6 +18,7 @@ mod forward;
 mod house;
 mod limits;
 mod observe;
+mod passthrough;
 mod puppet;
 mod record;
 mod reload;

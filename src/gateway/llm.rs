@@ -8,7 +8,7 @@ use crate::gateway::answer::Field;
 use crate::gateway::clear::{self, StreamGuard};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
 use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
 use crate::guard::inspect::Cleared;
@@ -69,7 +69,7 @@ pub async fn serve(
         body: &body,
     };
     let reply = send(proofs, exchange, client, &outbound).await?;
-    exchange.pass(crate::gateway::refusal::Gate::Upstream, None);
+    exchange.pass(Gate::Upstream, None);
     let mut dialect = ChatDialect::new(exchange, &chat.request.ask);
     relay(exchange, client, reply, &mut dialect).await
 }

@@ -20,6 +20,7 @@ use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
 use crate::mcp::answer;
+use crate::mcp::error;
 use crate::mcp::session::Claims;
 use http::{Method, StatusCode};
 use std::sync::Arc;
@@ -209,7 +210,7 @@ impl Dialect for McpDialect {
 
     fn opaque(&mut self, exchange: &Exchange, status: StatusCode) -> Vec<u8> {
         let message = format!("The MCP server `{}` answered {}.", self.ask.server, status.as_u16());
-        crate::mcp::error::error(
+        error::error(
             self.ask.id.as_deref(),
             -32_000,
             &message,

@@ -10,6 +10,7 @@
 //! is a `Refusal`, answered once, in `conclude`.
 
 use crate::base::ask::{Ask, McpAsk, McpVerb};
+use crate::base::numbers::to_u64;
 use crate::base::text::Text;
 use crate::gateway::answer;
 use crate::gateway::clear;
@@ -170,7 +171,7 @@ async fn ask(
     }
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
-    exchange.bytes_in = crate::base::numbers::to_u64(raw.len());
+    exchange.bytes_in = to_u64(raw.len());
     let form = match leg {
         Leg::Models => {
             exchange.ask = Some(Ask::Models);
@@ -214,6 +215,7 @@ fn ask_mcp(
 ) -> Result<Form, Refusal> {
     let mut ask = McpAsk { server: server.to_owned(), ..McpAsk::default() };
     let mut text = Text::default();
+    let revision = head.fields.text("mcp-protocol-version");
     match head.method {
         Method::GET => ask.verb = McpVerb::Get,
         Method::DELETE => ask.verb = McpVerb::Delete,
@@ -221,7 +223,6 @@ fn ask_mcp(
             exchange.ask = Some(Ask::Mcp(ask.clone()));
             let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
             let said = message::read(raw, &json).map_err(Refusal::Mcp)?;
-            let revision = head.fields.text("mcp-protocol-version");
             let era = transport::era(revision, &json);
             for one in said {
                 if one.kind == MessageKind::Request {
@@ -235,9 +236,10 @@ fn ask_mcp(
             if era == Era::Modern {
                 return Err(Refusal::McpEra);
             }
-            transport::revision(revision).map_err(Refusal::Transport)?;
         }
     }
+    // Whatever the verb: the field goes on to the server as it came.
+    transport::revision(revision).map_err(Refusal::Transport)?;
     exchange.ask = Some(Ask::Mcp(ask.clone()));
     let session = mcp::session(exchange, head, server)?;
     Ok(Form::Mcp { ask: Box::new(ask), text: Box::new(text), session })
@@ -283,10 +285,10 @@ async fn list_models(
         .filter(|model| plan.policy.may_use_model(caller, &model.name))
         .map(|model| &*model.name);
     let body = models::list(visible, exchange.wall.0 / 1000);
-    let length = BodyLength::Exact(crate::base::numbers::to_u64(body.len()));
+    let length = BodyLength::Exact(to_u64(body.len()));
     let ours = [("content-type", "application/json".to_owned())];
     let mut out = answer::head(exchange, StatusCode::OK, None, &ours, length)?;
-    exchange.bytes_out = crate::base::numbers::to_u64(body.len());
+    exchange.bytes_out = to_u64(body.len());
     out.extend_from_slice(&body);
     client.send(out, plan.config.deadlines.write).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The gateway as a process: each gate once, from outside, and what is left on disk.
 
-use crate::support::{Client, Gateway, KEY, LIMITED_KEY, get, run, until, upstreams};
+use crate::support::{Client, Gateway, KEY, LIMITED_KEY, get, run, send, until, upstreams};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -128,6 +128,26 @@ fn an_mcp_call_goes_through_and_a_denied_tool_is_unknown() {
     assert!(record.contains("London") && !record.contains(LEAKED), "{record}");
     let denied = ask(&call("delete_everything")).text();
     assert!(!denied.contains("Everything is deleted"), "{denied}");
+}
+
+#[test]
+fn an_mcp_revision_that_nobody_knows_is_refused_with_every_verb() {
+    let upstreams = upstreams();
+    let gateway = Gateway::before(&upstreams);
+    let key = format!("Bearer {KEY}");
+    for verb in ["GET", "DELETE", "POST"] {
+        let fields = [
+            ("authorization", key.as_str()),
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json"),
+            ("mcp-protocol-version", "4111 1111 1111 1111"),
+        ];
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let body: &[u8] = if verb == "POST" { ping } else { b"" };
+        let answer = send(gateway.address, verb, "/mcp/demo", &fields, body);
+        assert_eq!(answer.status(), 400, "{verb}: {}", answer.text());
+        assert!(answer.text().contains("unsupported_protocol_version"), "{}", answer.text());
+    }
 }
 
 #[test]

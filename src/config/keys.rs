@@ -1,6 +1,7 @@
 //! Every key of the configuration, described once: what it takes, what it is when absent, what it
 //! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
 
+use crate::config::judges::JUDGE;
 use crate::config::kinds::Kind;
 use crate::config::listener_keys::{
     CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
@@ -113,6 +114,7 @@ pub static TABLES: &[&Table] = &[
     &ROUTE,
     &GUARD,
     &GUARD_ACTION,
+    &JUDGE,
     &AUDIT,
 ];
 

@@ -8,7 +8,7 @@ use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{guards, listeners, people, recover, redact, routes, sets, upstreams};
+use crate::config::{guards, judges, listeners, people, recover, redact, routes, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let routes = routes::read(pass, &top, &listeners, &mut upstreams);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, (&upstreams, &routes));
+    let judges = judges::read(pass, &top, &callers, &mut upstreams);
     Config {
         listeners,
         admin,
@@ -96,6 +97,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         routes: routes.list,
         targets: upstreams.targets,
         guard: guards::read(pass, &top),
+        judges,
         audit: audit(pass, &top),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod guards;
+pub mod judges;
 pub mod keys;
 pub mod kinds;
 pub mod listener_keys;

@@ -4,6 +4,7 @@
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
 use crate::base::hit::Action;
+use crate::base::judge::{Dialect, Event};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// What guards look for and do.
     pub guard: Guard,
+    /// Who is asked outside, in order.
+    pub judges: Vec<Judge>,
     /// The audit log.
     pub audit: Audit,
 }
@@ -399,6 +402,45 @@ pub struct GuardAction {
     pub request: Option<Action>,
     /// On the way back.
     pub response: Option<Action>,
+}
+
+/// Somebody outside who is asked whether a text may pass.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// Its name in records, as `judge.NAME`.
+    pub name: Arc<str>,
+    /// Index into `Config::targets`.
+    pub target: usize,
+    /// Which language it speaks.
+    pub dialect: Dialect,
+    /// The profile at its side; empty where it has none.
+    pub profile: Arc<str>,
+    /// What it is asked about.
+    pub events: Vec<Event>,
+    /// Whether a prompt leaves while it reads.
+    pub parallel: bool,
+    /// Whether a text passes where it fails.
+    pub fails_open: bool,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// The largest text that it is asked about.
+    pub text_bytes: usize,
+    /// How much of a stream is judged at once.
+    pub window_bytes: usize,
+    /// Failures in a row after which it is left alone.
+    pub failures_max: u32,
+    /// For how long.
+    pub cooldown: Duration,
+    /// Whose exchanges, by the caller's name. Every list that is not empty must match.
+    pub callers: Vec<Pattern>,
+    /// Whose, by app.
+    pub apps: Vec<Pattern>,
+    /// Whose, by team.
+    pub teams: Vec<Pattern>,
+    /// About which models.
+    pub models: Vec<Pattern>,
+    /// About which MCP servers.
+    pub servers: Vec<Pattern>,
 }
 
 /// The audit log.

@@ -24,6 +24,27 @@ pub fn answer(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Splice
         .map_err(Refusal::GuardAnswer)
 }
 
+/// What a scan came to that no rule blocks.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The masks.
+    pub splices: Splices,
+    /// What was found.
+    pub hits: Vec<Hit>,
+}
+
+/// Inspects text for its own sake: nothing is refused, whatever is found.
+pub fn scan(
+    exchange: &mut Exchange,
+    raw: &[u8],
+    text: &Text,
+    direction: Direction,
+) -> Result<Scanned, Box<Blocked>> {
+    let cleared = inspect(exchange, raw, text, direction)?;
+    let hits = cleared.hits().to_vec();
+    Ok(Scanned { splices: cleared.into_splices(), hits })
+}
+
 fn inspect(
     exchange: &mut Exchange,
     raw: &[u8],
@@ -50,6 +71,8 @@ pub struct StreamGuard {
     hits: Vec<Hit>,
     seen: Vec<Seen>,
     blocked: Option<Box<Blocked>>,
+    /// What was released since somebody fetched it, where somebody does.
+    heard: Option<String>,
 }
 
 impl StreamGuard {
@@ -61,6 +84,23 @@ impl StreamGuard {
             hits: Vec::new(),
             seen: Vec::new(),
             blocked: None,
+            heard: None,
+        }
+    }
+
+    /// Keeps what is released, for [`StreamGuard::take_heard`].
+    pub fn listen(&mut self) {
+        self.heard = Some(String::new());
+    }
+
+    /// What was released since the last time, all runs together.
+    pub fn take_heard(&mut self) -> String {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn hear(&mut self, released: Option<&str>) {
+        if let (Some(heard), Some(released)) = (&mut self.heard, released) {
+            heard.push_str(released);
         }
     }
 
@@ -108,14 +148,19 @@ impl StreamGuard {
 
 impl StreamMask for StreamGuard {
     fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-        self.with(key, |run, matcher| run.push(matcher, text, out))
+        let from = out.len();
+        let pushed = self.with(key, |run, matcher| run.push(matcher, text, out));
+        self.hear(out.get(from..));
+        pushed
     }
 
     fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
         if !self.runs.iter().any(|(known, _)| *known == key) {
             return Ok(());
         }
+        let from = out.len();
         let finished = self.with(key, |run, matcher| run.finish(matcher, out));
+        self.hear(out.get(from..));
         self.close(key);
         finished
     }

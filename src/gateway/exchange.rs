@@ -11,6 +11,7 @@ use crate::base::ids::{RequestId, TraceContext};
 use crate::base::text::Channel;
 use crate::base::usage::Usage;
 use crate::gateway::finish::{self, Outcome};
+use crate::gateway::judge::{Judged, Pending};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
@@ -64,6 +65,10 @@ pub struct Exchange {
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
     pub coverage: Vec<Seen>,
+    /// What outside judges were asked, and said.
+    pub judged: Vec<Judged>,
+    /// Verdicts that are still waited for.
+    pub pending: Vec<Rc<Pending>>,
     /// The upstream that was used.
     pub upstream: Option<UpstreamUse>,
     /// Tokens, in the provider's numbers.
@@ -164,6 +169,8 @@ impl Exchange {
             passed: Vec::with_capacity(8),
             hits: Vec::new(),
             coverage: Vec::new(),
+            judged: Vec::new(),
+            pending: Vec::new(),
             upstream: None,
             usage: None,
             bytes_in: 0,

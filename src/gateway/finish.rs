@@ -1,12 +1,14 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Kind, Record, Refused, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Record,
+    Refused, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::Direction;
 use crate::base::text::Channel;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::judge::{self, Ruling};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Leg;
 use crate::telemetry::meters::UpstreamStep;
@@ -35,12 +37,14 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::Head(_)
         | Refusal::Identity(_)
         | Refusal::Json(_)
+        | Refusal::Judge(_)
         | Refusal::Mcp(_)
         | Refusal::McpEra
         | Refusal::NoModel
         | Refusal::NoRandom
         | Refusal::NoServer
         | Refusal::Route(_)
+        | Refusal::Scan(_)
         | Refusal::Session(_)
         | Refusal::Transport(_) => Outcome::Refused,
     }
@@ -61,6 +65,7 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     record.status = exchange.status.map(|status| status.as_u16());
     record.usage = exchange.usage.map(Into::into);
     record.add_hits(&exchange.hits);
+    record.judges = judges(exchange);
     for direction in [Direction::Request, Direction::Response] {
         let seen: Vec<(Channel, u64)> = exchange
             .coverage
@@ -123,6 +128,7 @@ fn kind(exchange: &Exchange) -> Kind {
         Some(Leg::Chat) => Kind::Chat,
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
+        Some(Leg::Scan) => Kind::Scan,
         Some(Leg::Route(_)) => Kind::Route,
         Some(Leg::Server) | None => Kind::Other,
     }
@@ -159,6 +165,21 @@ fn refused(exchange: &Exchange) -> Option<Refused> {
     let refusal = exchange.refusal.as_ref()?;
     let status = refusal.status().as_u16();
     Some(Refused { gate: refusal.gate().name(), code: refusal.code(), status })
+}
+
+fn judges(exchange: &Exchange) -> Vec<JudgeLine> {
+    let config = &exchange.deployed.plan.config;
+    let lines = exchange.judged.iter().map(|judged| JudgeLine {
+        judge: judge::rule_name(config, judged.judge),
+        event: judged.event.name(),
+        ruling: judged.ruling.name(),
+        reasons: match judged.ruling {
+            Ruling::Failed(why) => vec![why.to_owned()],
+            Ruling::Allow | Ruling::Block | Ruling::Mask(_) => judged.reasons.clone(),
+        },
+        micros: judged.nanos / 1000,
+    });
+    lines.collect()
 }
 
 fn upstream(exchange: &Exchange) -> Option<Upstream> {

@@ -5,6 +5,7 @@
 
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
+use crate::gateway::judge::rule_name;
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
 use crate::identity::keys::KeyTable;
@@ -118,9 +119,10 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
 
 fn labels(config: &Config, rules: &Rules) -> Labels {
     let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    let judges = (0..config.judges.len()).map(|index| rule_name(config, index));
     Labels {
         models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
-        rules: Names::new(rules.names().map(Arc::clone).chain(policy)),
+        rules: Names::new(rules.names().map(Arc::clone).chain(policy).chain(judges)),
         targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
     }
 }

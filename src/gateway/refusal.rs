@@ -85,6 +85,8 @@ pub enum Refusal {
     Identity(IdentityFault),
     /// The body is not JSON as we take it.
     Json(JsonError),
+    /// An outside judge gave no verdict; what records call it.
+    Judge(Arc<str>),
     /// Not an MCP message.
     Mcp(McpFault),
     /// The client opened in the modern era; it falls back on this.
@@ -97,6 +99,8 @@ pub enum Refusal {
     NoServer,
     /// No leg.
     Route(RouteFault),
+    /// Not a scan; what is wrong.
+    Scan(&'static str),
     /// The session is not this caller's, or not any more.
     Session(SessionFault),
     /// The process ends.
@@ -150,11 +154,12 @@ impl Refusal {
             | Self::McpEra
             | Self::NoModel
             | Self::NoServer
+            | Self::Scan(_)
             | Self::Session(_)
             | Self::Transport(_) => Gate::Ask,
             Self::Denied(_) => Gate::Permit,
             Self::Exceeded(_) => Gate::Lease,
-            Self::Guard(_) => Gate::Cleared,
+            Self::Guard(_) | Self::Judge(_) => Gate::Cleared,
             Self::Upstream(_) | Self::NoRandom => Gate::Upstream,
             Self::ClientGone | Self::GuardAnswer(_) | Self::Stopped => Gate::Relay,
         }
@@ -163,7 +168,9 @@ impl Refusal {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::AuditDown | Self::NoRandom | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AuditDown | Self::Judge(_) | Self::NoRandom | Self::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::BodySlow | Self::HeadSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyUnframed
@@ -174,6 +181,7 @@ impl Refusal {
             | Self::Json(_)
             | Self::Mcp(_)
             | Self::McpEra
+            | Self::Scan(_)
             | Self::Route(RouteFault::Ambiguous) => StatusCode::BAD_REQUEST,
             Self::Denied(denied) => match denied.what {
                 DeniedWhat::Model | DeniedWhat::Route | DeniedWhat::Server | DeniedWhat::Tool => {
@@ -225,6 +233,7 @@ impl Refusal {
             Self::Guard(_) | Self::GuardAnswer(_) => "guard_blocked",
             Self::Identity(fault) => identity_code(*fault),
             Self::Json(_) => "invalid_json",
+            Self::Judge(_) => "guard_unavailable",
             Self::Mcp(_) => "invalid_message",
             Self::Transport(fault) => match fault {
                 TransportFault::AcceptBoth | TransportFault::AcceptEvents => "not_acceptable",
@@ -241,6 +250,7 @@ impl Refusal {
                 RouteFault::Method(_) => "method_not_allowed",
                 RouteFault::NotFound => "not_found",
             },
+            Self::Scan(_) => "invalid_scan",
             Self::Session(_) => "session_not_found",
             Self::Stopped => "shutting_down",
             Self::Upstream(fault) => match fault.kind {
@@ -258,6 +268,9 @@ impl Refusal {
     pub fn rule(&self) -> Option<Arc<str>> {
         if let Self::Denied(denied) = self {
             return denied.rule.clone();
+        }
+        if let Self::Judge(name) = self {
+            return Some(Arc::clone(name));
         }
         if let Self::Guard(blocked) | Self::GuardAnswer(blocked) = self {
             return Some(Arc::clone(&blocked.rule));
@@ -292,6 +305,10 @@ impl Refusal {
             Self::HeadSlow => "The request head did not arrive in time.".into(),
             Self::Identity(fault) => fault.to_string(),
             Self::Json(error) => format!("Not readable: {error}. Send one valid JSON value."),
+            Self::Judge(name) => format!(
+                "The guard `{name}` gave no verdict, and nothing passes without it. Try again \
+                 later."
+            ),
             Self::Mcp(fault) => fault.to_string(),
             Self::Transport(fault) => fault.to_string(),
             Self::McpEra => "This endpoint speaks MCP revisions up to 2025-11-25: open with \
@@ -303,6 +320,7 @@ impl Refusal {
                 .into(),
             Self::NoServer => "There is no MCP server of that name.".into(),
             Self::Route(fault) => route_message(*fault),
+            Self::Scan(fault) => format!("Not a scan: {fault}."),
             Self::Session(_) => "The session is unknown or has ended: initialize again.".into(),
             Self::Stopped => "The gateway shuts down. Try again.".into(),
             Self::Upstream(fault) => upstream_message(fault),

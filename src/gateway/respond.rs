@@ -33,7 +33,7 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         (Some(Leg::Mcp(_)), _) => {
             (refusal.status(), json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
         }
-        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Server) | None, _) => {
+        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Scan | Leg::Server) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());

@@ -5,6 +5,7 @@
 //! could read as a path of another leg is refused.
 
 use crate::config::model::Route;
+use crate::guard::airs;
 use crate::http::path::fold;
 use crate::http::request::RequestHead;
 use http::Method;
@@ -20,6 +21,8 @@ pub enum Leg {
     Models,
     /// Anything below the prefix of a passthrough route; its index.
     Route(usize),
+    /// `POST /v1/scan/sync/request`
+    Scan,
     /// `OPTIONS *`: the server itself (RFC 9110 §9.3.7).
     Server,
 }
@@ -57,7 +60,7 @@ impl Table<'_> {
     pub fn find(&self, head: &RequestHead) -> Result<Leg, RouteFault> {
         let leg = self.leg_of(&head.path).ok_or(RouteFault::NotFound)?;
         let allowed = match leg {
-            Leg::Chat => "POST",
+            Leg::Chat | Leg::Scan => "POST",
             Leg::Mcp(_) => "POST, GET, DELETE",
             Leg::Models => "GET",
             Leg::Route(_) | Leg::Server => ROUTE_METHODS,
@@ -113,6 +116,9 @@ impl Table<'_> {
 fn own_leg(path: &str, same: fn(&str, &str) -> bool) -> Option<Leg> {
     if same(path, "/v1/chat/completions") {
         return Some(Leg::Chat);
+    }
+    if same(path, airs::PATH) {
+        return Some(Leg::Scan);
     }
     if same(path, "/v1/models") {
         return Some(Leg::Models);

@@ -37,7 +37,9 @@ use crate::base::numbers::to_u64;
 use crate::config::model::{Deadlines, Target};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Exchange, UpstreamUse};
+use crate::gateway::judge;
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::inspect::Cleared;
 use crate::http::body::BodyDecoder;
 use crate::http::encode::request_head;
@@ -153,7 +155,10 @@ pub async fn send(
         let is_last = order + 1 == outbound.targets.len();
         let body = (outbound.body)(order, proofs.cleared);
         match attempt(exchange, client, outbound, target, &body).await {
-            Ok(reply) if is_last || !is_worth_another(&reply) => return Ok(reply),
+            Ok(reply) if is_last || !is_worth_another(&reply) => {
+                judge::concluded(exchange).await?;
+                return Ok(reply);
+            }
             // Its connection closes with it: what is left of the answer is not worth reading.
             Ok(_) => {}
             Err(Refusal::Upstream(fault)) => last = Some(fault),
@@ -234,35 +239,51 @@ async fn dial(
     target: usize,
     deadlines: &Deadlines,
 ) -> Result<Socket, Refusal> {
-    let addresses = exchange.deployed.addresses.borrow().get(target).map(Arc::clone);
-    let tls = exchange.deployed.plan.target_tls.get(target).cloned().flatten();
-    let watch = exchange.shard.watch.clone();
+    let opened =
+        open(&exchange.shard, &exchange.deployed, (target, entry), deadlines.connect).await;
+    match opened {
+        Ok(socket) => Ok(socket),
+        Err(None) => Err(Refusal::Stopped),
+        Err(Some(kind)) => {
+            note_attempt(exchange, target, None);
+            Err(Refusal::Upstream(fault(&entry.name, kind)))
+        }
+    }
+}
+
+/// A new connection to a target, at the first of its addresses that takes one. No kind of fault:
+/// the worker ends.
+pub(super) async fn open(
+    shard: &Shard,
+    deployed: &Deployed,
+    (target, entry): (usize, &Target),
+    limit: Duration,
+) -> Result<Socket, Option<UpstreamFaultKind>> {
+    let addresses = deployed.addresses.borrow().get(target).map(Arc::clone);
+    let tls = deployed.plan.target_tls.get(target).cloned().flatten();
+    let watch = shard.watch.clone();
     let mut last = UpstreamFaultKind::Unresolved;
     if let Some(path) = &entry.socket {
-        match connect_unix(path, &watch, deadlines.connect).await {
+        match connect_unix(path, &watch, limit).await {
             Ok(socket) => return Ok(socket),
-            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(WireError::Stopped) => return Err(None),
             Err(_) => last = UpstreamFaultKind::Connect,
         }
     }
     let name = entry.tls.as_ref().and_then(|tls| tls.name.as_ref()).unwrap_or(&entry.host);
     for address in addresses.iter().flat_map(|known| known.iter()) {
         let tried = match &tls {
-            None => connect(*address, &watch, deadlines.connect).await,
-            Some(config) => {
-                let config = Arc::clone(config);
-                connect_tls(*address, &watch, deadlines.connect, config, name).await
-            }
+            None => connect(*address, &watch, limit).await,
+            Some(config) => connect_tls(*address, &watch, limit, Arc::clone(config), name).await,
         };
         match tried {
             Ok(socket) => return Ok(socket),
-            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(WireError::Stopped) => return Err(None),
             Err(WireError::Tls(_)) => last = UpstreamFaultKind::Tls,
             Err(_) => last = UpstreamFaultKind::Connect,
         }
     }
-    note_attempt(exchange, target, None);
-    Err(Refusal::Upstream(fault(&entry.name, last)))
+    Err(Some(last))
 }
 
 /// Writes the request and reads the answer's head.
@@ -302,12 +323,7 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
         Endpoint::Below(endpoint) => format!("{}{endpoint}", entry.path),
         Endpoint::Whole(target) => target.to_owned(),
     };
-    let standard = if entry.tls.is_some() { 443 } else { 80 };
-    let host = if entry.port == standard {
-        entry.host.to_string()
-    } else {
-        format!("{}:{}", entry.host, entry.port)
-    };
+    let host = host_of(entry);
     let credential = entry
         .credential
         .iter()
@@ -324,6 +340,16 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
     request_head(&mut head, &outbound.method, path, &host, fields, length)
         .map_err(|_unwritable| Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Broken)))?;
     Ok(head)
+}
+
+/// What the `Host` field names: the port only where it is not the scheme's own.
+pub(super) fn host_of(entry: &Target) -> String {
+    let standard = if entry.tls.is_some() { 443 } else { 80 };
+    if entry.port == standard {
+        entry.host.to_string()
+    } else {
+        format!("{}:{}", entry.host, entry.port)
+    }
 }
 
 async fn read_head(

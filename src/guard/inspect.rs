@@ -63,6 +63,12 @@ impl Cleared {
         self.splices
     }
 
+    /// The same once its edits have been made in the body itself.
+    #[must_use]
+    pub fn edited(self) -> Self {
+        Self { splices: Splices::default(), ..self }
+    }
+
     /// What was found, without the values.
     pub fn hits(&self) -> &[Hit] {
         &self.hits

@@ -132,6 +132,6 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
     match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
-        Some(Kind::Entity(_)) | None => false,
+        Some(Kind::Entity(_) | Kind::Detector(_)) | None => false,
     }
 }

@@ -6,6 +6,7 @@
 pub mod airs;
 pub mod arguments;
 pub mod classes;
+pub mod detect;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
@@ -18,5 +19,6 @@ pub mod run;
 pub mod seams;
 pub mod search;
 pub mod stream;
+pub mod structure;
 pub mod validators;
 pub mod webhook;

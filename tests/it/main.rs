@@ -16,6 +16,7 @@ mod evidence;
 mod faults;
 mod forward;
 mod house;
+mod judges;
 mod limits;
 mod observe;
 mod passthrough;

@@ -28,6 +28,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::BodyTooLarge(_)
         | Refusal::BodyUnframed
         | Refusal::Chat(_)
+        | Refusal::Coding(_)
         | Refusal::Denied(_)
         | Refusal::Exceeded(_)
         | Refusal::Guard(_)
@@ -40,6 +41,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::NoModel
         | Refusal::NoRandom
         | Refusal::NoServer
+        | Refusal::Pressure
         | Refusal::Route(_)
         | Refusal::Session(_)
         | Refusal::Transport(_) => Outcome::Refused,

@@ -14,6 +14,7 @@ pub mod load;
 pub mod model;
 pub mod pass;
 pub mod people;
+pub mod quantities;
 pub mod recover;
 pub mod redact;
 pub mod reference;

@@ -73,6 +73,8 @@ pub struct StreamGuard {
     blocked: Option<Box<Blocked>>,
     /// What was released since somebody fetched it, where somebody does.
     heard: Option<String>,
+    /// Bytes that all runs together hold back.
+    held: usize,
 }
 
 impl StreamGuard {
@@ -84,6 +86,7 @@ impl StreamGuard {
             hits: Vec::new(),
             seen: Vec::new(),
             blocked: None,
+            held: 0,
             heard: None,
         }
     }
@@ -124,6 +127,7 @@ impl StreamGuard {
     fn close(&mut self, key: StreamKey) {
         let Some(index) = self.runs.iter().position(|(known, _)| *known == key) else { return };
         let (_, mut run) = self.runs.swap_remove(index);
+        self.held = self.held.saturating_sub(run.held_bytes());
         self.hits.append(&mut run.take_hits());
         cover(&mut self.seen, Direction::Response, key.channel, run.seen_bytes());
     }
@@ -138,11 +142,18 @@ impl StreamGuard {
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };
+        let before = run.held_bytes();
         act(run, &mut self.deployed.matcher.borrow_mut()).map_err(|blocked| {
             let rule = Arc::clone(&blocked.rule);
             self.blocked = Some(Box::new(blocked));
             Stopped { rule }
-        })
+        })?;
+        self.held = (self.held + run.held_bytes()).saturating_sub(before);
+        if self.held > self.deployed.plan.config.bounds.held_bytes {
+            // No rule blocks: the upstream writes more at once than anything that answers does.
+            return Err(Stopped { rule: Arc::from("bounds.held") });
+        }
+        Ok(())
     }
 }
 

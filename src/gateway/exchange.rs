@@ -16,7 +16,7 @@ use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
 use crate::http::request::RequestHead;
-use crate::limits::shard::Standing;
+use crate::limits::shard::{Standing, Stream};
 use http::{Method, StatusCode, Version};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Exchange {
     pub ask: Option<Ask>,
     /// What the caller has left of its limit.
     pub standing: Option<Standing>,
+    /// Its place among the caller's streams, once its answer is one or is to be.
+    pub stream: Option<Stream>,
     /// The gates passed.
     pub passed: Vec<Passed>,
     /// What guards found, both ways.
@@ -166,6 +168,7 @@ impl Exchange {
             identified_by: None,
             ask: None,
             standing: None,
+            stream: None,
             passed: Vec::with_capacity(8),
             hits: Vec::new(),
             coverage: Vec::new(),
@@ -199,6 +202,16 @@ impl Exchange {
         let nanos = now.0.saturating_sub(self.marked.0);
         self.marked = now;
         nanos
+    }
+
+    /// Takes a place among the caller's streams, if it has none yet.
+    pub fn open_stream(&mut self) -> Result<(), Refusal> {
+        if let (None, Some(caller)) = (&self.stream, &self.caller) {
+            let most = self.deployed.plan.config.bounds.streams_per_caller;
+            let opened = self.deployed.limits.borrow().open_stream(caller.index, most);
+            self.stream = Some(opened.map_err(Refusal::Exceeded)?);
+        }
+        Ok(())
     }
 
     /// Whether the answer's head went out already.

@@ -30,6 +30,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::BodyTooLarge(_)
         | Refusal::BodyUnframed
         | Refusal::Chat(_)
+        | Refusal::Coding(_)
         | Refusal::Denied(_)
         | Refusal::Exceeded(_)
         | Refusal::Guard(_)
@@ -43,6 +44,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::NoModel
         | Refusal::NoRandom
         | Refusal::NoServer
+        | Refusal::Pressure
         | Refusal::Route(_)
         | Refusal::Scan(_)
         | Refusal::Session(_)

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod clear;
 pub mod client;
+pub mod decode;
 pub mod errand;
 pub mod exchange;
 pub mod finish;
@@ -18,8 +19,10 @@ pub mod mail;
 pub mod mcp;
 pub mod passthrough;
 pub mod plan;
+pub mod pressure;
 pub mod refusal;
 pub mod relay;
+pub mod reply;
 pub mod respond;
 pub mod route;
 pub mod said;

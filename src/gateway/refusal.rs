@@ -6,6 +6,7 @@
 use crate::base::json::JsonError;
 use crate::gateway::route::RouteFault;
 use crate::guard::inspect::Blocked;
+use crate::http::coding::CodingFault;
 use crate::http::head::HeadFault;
 use crate::identity::keys::IdentityFault;
 use crate::limits::shard::{Exceeded, LimitKind};
@@ -69,6 +70,8 @@ pub enum Refusal {
     Chat(ChatFault),
     /// The client went away; nobody hears the answer.
     ClientGone,
+    /// The body is not what its content coding says.
+    Coding(CodingFault),
     /// Policy says no.
     Denied(Denied),
     /// Over a limit.
@@ -93,6 +96,8 @@ pub enum Refusal {
     McpEra,
     /// The configuration promises randomness that the system does not give.
     NoRandom,
+    /// Memory is short: no new work.
+    Pressure,
     /// A rule allows the model, and there is none of that name.
     NoModel,
     /// The MCP server is not in the configuration (and the caller may know so).
@@ -143,12 +148,15 @@ impl Refusal {
     /// The gate that refused.
     pub const fn gate(&self) -> Gate {
         match self {
-            Self::AuditDown | Self::Head(_) | Self::HeadSlow | Self::Route(_) => Gate::Route,
+            Self::AuditDown | Self::Head(_) | Self::HeadSlow | Self::Pressure | Self::Route(_) => {
+                Gate::Route
+            }
             Self::Identity(_) => Gate::Caller,
             Self::BodySlow
             | Self::BodyTooLarge(_)
             | Self::BodyUnframed
             | Self::Chat(_)
+            | Self::Coding(_)
             | Self::Json(_)
             | Self::Mcp(_)
             | Self::McpEra
@@ -168,14 +176,17 @@ impl Refusal {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::AuditDown | Self::Judge(_) | Self::NoRandom | Self::Stopped => {
+            Self::AuditDown | Self::Judge(_) | Self::NoRandom | Self::Pressure | Self::Stopped => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::BodySlow | Self::HeadSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::Coding(CodingFault::Ratio) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BodyUnframed
             | Self::Chat(_)
             | Self::ClientGone
+            | Self::Coding(_)
             | Self::Guard(_)
             | Self::GuardAnswer(_)
             | Self::Json(_)
@@ -228,6 +239,7 @@ impl Refusal {
             Self::BodyUnframed | Self::Head(_) => "bad_request",
             Self::Chat(fault) => fault.code,
             Self::ClientGone => "client_gone",
+            Self::Coding(_) => "invalid_encoding",
             Self::Denied(_) => "policy_denied",
             Self::Exceeded(_) => "rate_limited",
             Self::Guard(_) | Self::GuardAnswer(_) => "guard_blocked",
@@ -242,6 +254,7 @@ impl Refusal {
             },
             Self::McpEra => "unsupported_protocol_version",
             Self::NoRandom => "internal_error",
+            Self::Pressure => "overloaded",
             Self::NoModel => "model_not_found",
             Self::NoServer => "unknown_server",
             Self::Route(fault) => match fault {
@@ -291,6 +304,7 @@ impl Refusal {
             Self::BodyUnframed => "The request body breaks its own framing.".into(),
             Self::Chat(fault) => fault.message.clone(),
             Self::ClientGone => "The client closed the connection.".into(),
+            Self::Coding(fault) => format!("The request body cannot be decoded: {fault}."),
             Self::Denied(denied) => denied_message(denied),
             Self::Exceeded(exceeded) => exceeded_message(exceeded),
             Self::Guard(blocked) => format!(
@@ -315,6 +329,9 @@ impl Refusal {
                 `initialize`."
                 .into(),
             Self::NoRandom => "The system gives no random numbers.".into(),
+            Self::Pressure => "The gateway is short of memory and takes no new work just now. Try \
+                again shortly."
+                .into(),
             Self::NoModel => "There is no model of that name. `GET /v1/models` lists those that \
                 you may use."
                 .into(),
@@ -343,8 +360,8 @@ fn route_message(fault: RouteFault) -> String {
         RouteFault::Ambiguous => "Servers read this path in different ways: send it in its plain \
             form."
             .into(),
-        RouteFault::Encoding => "Compressed request bodies are not taken: send the body without \
-            `content-encoding`."
+        RouteFault::Encoding => "This content coding is not taken. Send the body without, or with \
+            one that `accept-encoding` of this answer names."
             .into(),
         RouteFault::MediaType => {
             "Send the body as JSON, with `content-type: application/json`.".into()
@@ -378,6 +395,9 @@ fn exceeded_message(exceeded: &Exceeded) -> String {
         ),
         LimitKind::InFlight => {
             format!("Over your limit of {limit} requests at the same time. Wait for one to end.")
+        }
+        LimitKind::Streams => {
+            format!("Over the limit of {limit} streams at the same time. Close one first.")
         }
     }
 }

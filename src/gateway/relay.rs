@@ -10,9 +10,9 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::judge;
 use crate::gateway::refusal::{Refusal, UpstreamFaultKind};
+use crate::gateway::reply::Reply;
 use crate::gateway::said::Said;
 use crate::gateway::shard::Shard;
-use crate::gateway::upstream::Reply;
 use crate::http::encode::{chunk, last_chunk};
 use crate::http::head::BodyLength;
 use crate::http::sse::{SseDecoder, SseEvent};
@@ -67,9 +67,7 @@ pub async fn relay(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
-    if reply.head.fields.get("content-encoding").is_some_and(|coding| coding != b"identity") {
-        return Err(reply.refuse(UpstreamFaultKind::Unreadable));
-    }
+    reply.uncode(exchange.deployed.plan.config.bounds.encodings)?;
     let media_type = reply.head.fields.media_type().unwrap_or_default().to_ascii_lowercase();
     if media_type == "text/event-stream" && reply.head.status.is_success() {
         return stream(exchange, client, reply, dialect).await;
@@ -148,6 +146,7 @@ async fn stream(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
+    exchange.open_stream()?;
     let chunked = exchange.takes_chunks();
     let length = if chunked { BodyLength::Chunked } else { BodyLength::UntilClose };
     exchange.close |= !chunked;

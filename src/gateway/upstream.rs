@@ -34,14 +34,14 @@
 //! ```
 
 use crate::base::numbers::to_u64;
-use crate::config::model::{Deadlines, Target};
+use crate::config::model::{Bounds, Deadlines, Target};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Exchange, UpstreamUse};
 use crate::gateway::judge;
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::gateway::reply::{READ_BYTES, Reply, fault, upstream_refusal};
 use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::inspect::Cleared;
-use crate::http::body::BodyDecoder;
 use crate::http::encode::request_head;
 use crate::http::fields::Fields;
 use crate::http::head::{BodyLength, HeadBounds, Parsed};
@@ -56,16 +56,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one read of an answer asks for.
-const READ_BYTES: usize = 16 * 1024;
 /// Interim answers (1xx) that are skipped before the real one.
 const INTERIM_MAX: usize = 8;
-/// An upstream's head is held to this, whatever clients may send.
-const UPSTREAM_HEAD: HeadBounds = HeadBounds { bytes: 64 * 1024, count: 200 };
 /// A body up to this travels in one buffer with its head.
 const ONE_WRITE_BYTES: usize = 64 * 1024;
-/// Where an answer to be held whole says how long it is, this much is reserved at once.
-const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The proofs of the gates that a request went through.
 #[derive(Clone, Copy, Debug)]
@@ -117,18 +111,6 @@ impl fmt::Debug for Outbound<'_> {
         // Never the fields or the body: they hold what must not be printed.
         out.debug_struct("Outbound").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
-}
-
-/// An upstream's answer, of which the head was read.
-#[derive(Debug)]
-pub struct Reply {
-    /// The head.
-    pub head: ResponseHead,
-    target: usize,
-    name: Arc<str>,
-    socket: Socket,
-    ahead: Vec<u8>,
-    decoder: BodyDecoder,
 }
 
 /// A request on its way to one target.
@@ -295,6 +277,7 @@ async fn exchange_heads(
 ) -> Result<Reply, Refusal> {
     let Trip { outbound, entry, target, body } = trip;
     let deadlines = exchange.deployed.plan.config.deadlines;
+    let bounds = head_bounds(&exchange.deployed.plan.config.bounds);
     let before = exchange.shard.clock.mono();
     let head = encode(outbound, entry, body)?;
     let blame = |error: WireError| upstream_refusal(error, &entry.name);
@@ -308,14 +291,13 @@ async fn exchange_heads(
     }
     let mut ahead = Vec::new();
     let head =
-        read_head(&mut socket, &mut ahead, outbound, client, deadlines.first_byte, entry).await?;
+        read_head(&mut socket, &mut ahead, client, (deadlines.first_byte, bounds), trip).await?;
     let spent = exchange.shard.clock.mono().since(before);
     if let Some(used) = &mut exchange.upstream {
         used.status = Some(head.status);
         used.first_byte_nanos = u64::try_from(spent.as_nanos()).ok();
     }
-    let decoder = BodyDecoder::new(head.body);
-    Ok(Reply { head, target, name: Arc::clone(&entry.name), socket, ahead, decoder })
+    Ok(Reply::begin(head, (target, &entry.name), socket, ahead))
 }
 
 fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -355,14 +337,13 @@ pub(super) fn host_of(entry: &Target) -> String {
 async fn read_head(
     socket: &mut Socket,
     ahead: &mut Vec<u8>,
-    outbound: &Outbound<'_>,
     client: &mut Client,
-    limit: Duration,
-    entry: &Target,
+    (limit, bounds): (Duration, HeadBounds),
+    Trip { outbound, entry, .. }: Trip<'_>,
 ) -> Result<ResponseHead, Refusal> {
     let mut interim = 0;
     loop {
-        match parse_response(ahead, &UPSTREAM_HEAD, &outbound.method) {
+        match parse_response(ahead, &bounds, &outbound.method) {
             Err(_) => {
                 return Err(Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Unreadable)));
             }
@@ -397,86 +378,6 @@ async fn read_head(
     }
 }
 
-impl Reply {
-    /// Whether reading on waits for nothing: some of the body is here, or all of it is read.
-    pub fn is_ready(&self) -> bool {
-        !self.ahead.is_empty() || self.decoder.is_done()
-    }
-
-    /// Reads on, appending decoded bytes to `out`. True once the body is complete.
-    pub async fn read(
-        &mut self,
-        out: &mut Vec<u8>,
-        client: &mut Client,
-        limit: Duration,
-    ) -> Result<bool, Refusal> {
-        if self.ahead.is_empty() && !self.decoder.is_done() {
-            let got = self.socket.read_while(&mut self.ahead, READ_BYTES, limit, client.socket());
-            match got.await {
-                Ok(0) if self.decoder.ended_by_close() => return Ok(true),
-                Ok(0) => return Err(self.refuse(UpstreamFaultKind::Broken)),
-                Ok(_) => {}
-                Err(error) => return Err(upstream_refusal(error, &self.name)),
-            }
-        }
-        let progress = self
-            .decoder
-            .decode(&self.ahead, out)
-            .map_err(|_fault| self.refuse(UpstreamFaultKind::Unreadable))?;
-        self.ahead.drain(..progress.consumed);
-        Ok(progress.done)
-    }
-
-    /// Reads the whole body, of at most `most` bytes.
-    pub async fn whole(
-        &mut self,
-        most: usize,
-        client: &mut Client,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Refusal> {
-        let mut body = Vec::new();
-        if let BodyLength::Exact(length) = self.head.body {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            body.reserve(length.min(RESERVE_BYTES_MAX));
-        }
-        loop {
-            let done = self.read(&mut body, client, limit).await?;
-            if body.len() > most {
-                return Err(self.refuse(UpstreamFaultKind::TooLarge));
-            }
-            if done {
-                return Ok(body);
-            }
-        }
-    }
-
-    /// A fault of this upstream.
-    pub fn refuse(&self, kind: UpstreamFaultKind) -> Refusal {
-        Refusal::Upstream(fault(&self.name, kind))
-    }
-
-    /// Keeps the connection for the next request where nothing speaks against it: the answer was
-    /// read whole, nothing follows it, and the upstream keeps it open.
-    pub fn give_back(self, exchange: &Exchange) {
-        if self.decoder.is_done() && self.ahead.is_empty() && self.head.keep_alive {
-            let now = exchange.shard.clock.mono();
-            exchange.deployed.pool.borrow_mut().put(self.target, self.socket, now);
-        }
-    }
-}
-
-fn upstream_refusal(error: WireError, name: &Arc<str>) -> Refusal {
-    let kind = match error {
-        WireError::PeerGone => return Refusal::ClientGone,
-        WireError::Stopped => return Refusal::Stopped,
-        WireError::Deadline => UpstreamFaultKind::Slow,
-        WireError::Tls(_) => UpstreamFaultKind::Tls,
-        WireError::Refused => UpstreamFaultKind::Connect,
-        WireError::Closed | WireError::Io(_) => UpstreamFaultKind::Broken,
-    };
-    Refusal::Upstream(fault(name, kind))
-}
-
-fn fault(name: &str, kind: UpstreamFaultKind) -> UpstreamFault {
-    UpstreamFault { target: Arc::from(name), kind }
+fn head_bounds(bounds: &Bounds) -> HeadBounds {
+    HeadBounds { bytes: bounds.upstream_head_bytes, count: bounds.upstream_header_count }
 }

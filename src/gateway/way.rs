@@ -18,6 +18,7 @@ use crate::base::text::{Channel, Text};
 use crate::gateway::answer;
 use crate::gateway::clear;
 use crate::gateway::client::Client;
+use crate::gateway::decode;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::finish::{self, Outcome};
 use crate::gateway::judge;
@@ -79,7 +80,7 @@ enum Form {
     Models,
     Scan(Box<ScanAsk>),
     Server,
-    Route { index: usize, text: Box<Text> },
+    Route { index: usize, text: Box<Text>, is_decoded: bool },
 }
 
 /// Walks one request from its head to its record.
@@ -125,8 +126,8 @@ async fn way(
         Form::Models => list_models(exchange, client, &identified).await?,
         Form::Scan(ask) => scan::serve(exchange, client, &asked.raw, &ask).await?,
         Form::Server => say_methods(exchange, client).await?,
-        Form::Route { index, .. } => {
-            let passage = Passage { head, raw: &asked.raw, route: index };
+        Form::Route { index, is_decoded, .. } => {
+            let passage = Passage { head, raw: &asked.raw, is_decoded, route: index };
             passthrough::serve(proofs, exchange, client, passage).await?;
         }
     }
@@ -141,6 +142,9 @@ fn route(exchange: &mut Exchange, client: &Client, head: &RequestHead) -> Result
     exchange.leg = table.leg_of(&head.path);
     if !exchange.shard.can_record() {
         return Err(Refusal::AuditDown);
+    }
+    if exchange.deployed.plan.pressure.is_high() {
+        return Err(Refusal::Pressure);
     }
     let leg = table.find(head).map_err(Refusal::Route)?;
     exchange.pass(Gate::Route, None);
@@ -185,10 +189,12 @@ async fn ask(
     if let Leg::Route(index) = leg {
         passthrough::ask(exchange, head, index)?;
     }
+    let codings = decode::codings(exchange, head, &leg)?;
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
     exchange.bytes_in = to_u64(raw.len());
-    let form = form(exchange, head, &leg, &raw)?;
+    let raw = decode::body(raw, &codings, most)?;
+    let form = form(exchange, head, (&leg, !codings.is_empty()), &raw)?;
     exchange.pass(Gate::Ask, None);
     Ok(Asked { raw, form })
 }
@@ -197,7 +203,7 @@ async fn ask(
 fn form(
     exchange: &mut Exchange,
     head: &RequestHead,
-    leg: &Leg,
+    (leg, is_decoded): (&Leg, bool),
     raw: &[u8],
 ) -> Result<Form, Refusal> {
     Ok(match leg {
@@ -223,7 +229,7 @@ fn form(
         Leg::Mcp(server) => ask_mcp(exchange, head, server, raw)?,
         Leg::Route(index) => {
             let text = Box::new(passthrough::read(exchange, head, raw, *index)?);
-            Form::Route { index: *index, text }
+            Form::Route { index: *index, text, is_decoded }
         }
     })
 }
@@ -332,8 +338,20 @@ fn lease(exchange: &mut Exchange, identified: &Identified) -> Result<Lease, Refu
     let lease = exchange.deployed.limits.borrow_mut().admit(index, now);
     let lease = lease.map_err(Refusal::Exceeded)?;
     exchange.standing = lease.standing();
+    if is_stream(exchange.ask.as_ref()) {
+        exchange.open_stream()?;
+    }
     exchange.pass(Gate::Lease, None);
     Ok(lease)
+}
+
+/// Whether the answer is to be a stream, as far as the request says.
+fn is_stream(ask: Option<&Ask>) -> bool {
+    match ask {
+        Some(Ask::Chat(chat)) => chat.stream,
+        Some(Ask::Mcp(mcp)) => mcp.verb == McpVerb::Get,
+        Some(Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server) | None => false,
+    }
 }
 
 /// `GET /v1/models`: the models that this caller may use.
@@ -441,7 +459,7 @@ impl Asked {
             return Ok(self);
         };
         let raw = splices.apply(&self.raw);
-        let form = form(exchange, head, &leg, &raw)?;
+        let form = form(exchange, head, (&leg, false), &raw)?;
         Ok(Self { raw, form })
     }
 

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod chunked;
+pub mod coding;
 pub mod encode;
 pub mod fields;
 pub mod head;

@@ -141,7 +141,7 @@ mod tests {
             let client = move || tell.send(client(address, &requests)).unwrap();
             let thread = Builder::new().spawn(client).unwrap();
             let (stream, peer) = self.listener.accept().unwrap();
-            let counted = self.floor.loads.count(0);
+            let counted = self.floor.loads.count(0, Some(peer.ip()));
             let accepted = Accepted { stream: Raw::Tcp(stream), peer: Some(peer), listener: 0 };
             serve::start(Rc::clone(&self.floor), accepted, counted);
             let clock = Clock::machine();

@@ -7,6 +7,7 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod bounds;
 mod certificates;
 mod cli;
 mod crash;

@@ -92,6 +92,11 @@ mod tests {
     use crate::base::json::Reader;
     use crate::base::text::Channel;
     use crate::llm::chat;
+    use std::ops::Range;
+
+    fn one(mask: Range<usize>) -> [Range<usize>; 1] {
+        std::array::from_fn(|_| mask.clone())
+    }
 
     const CHAT: &str = r#"{"model":"m","messages":[{"role":"system","content":"be brief"},
         {"role":"user","content":"card \u0034111"},{"role":"user","content":"and 42"}]}"#;
@@ -106,7 +111,7 @@ mod tests {
         let masked = String::from_utf8(masked).unwrap();
         assert!(masked.contains(r#""card [MASKED]""#) && masked.contains(r#""and [MASKED]""#));
         assert!(masked.contains("be brief"));
-        let across = said.splices(CHAT.as_bytes(), &[5..13]).apply(CHAT.as_bytes());
+        let across = said.splices(CHAT.as_bytes(), &one(5..13)).apply(CHAT.as_bytes());
         assert!(String::from_utf8(across).unwrap().contains(r#""[MASKED] 42""#));
     }
 
@@ -116,7 +121,7 @@ mod tests {
         let json = Reader::default().read(raw).unwrap();
         let said = Said::member(raw, &json, &["params", "arguments"]);
         assert_eq!(said.text, r#"{"a":"4111"}"#);
-        let masked = said.splices(raw, &[6..10]).apply(raw);
+        let masked = said.splices(raw, &one(6..10)).apply(raw);
         assert_eq!(masked, br#"{"params":{"arguments":{"a":"[MASKED]"}}}"#);
         assert_eq!(Said::member(raw, &json, &["result"]).text, "");
     }

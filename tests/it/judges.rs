@@ -1,6 +1,8 @@
 //! Outside judges, from outside: what they read, what their verdicts come to, and what happens
 //! where they give none. And the other way round: the scan API that we serve.
 
+#![expect(clippy::disallowed_types, reason = "a test's threads may wait for each other")]
+
 use crate::observe::{chat_body, record};
 use crate::puppet::{Puppet, STREAM, Then, chat_answer, delta, json_answer};
 use crate::support::{Answer, Gateway, KEY, config, send, upstreams};

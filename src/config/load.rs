@@ -7,6 +7,7 @@ use crate::config::fault::{Fault, Faults, Mistake, Source};
 use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
+use crate::config::profiles::Known;
 use crate::config::tree::{self, Entries, Place};
 use crate::config::{guards, listeners, people, recover, redact, routes, sets, upstreams};
 use std::io::{self, Read};
@@ -83,6 +84,8 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let routes = routes::read(pass, &top, &listeners, &mut upstreams);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, (&upstreams, &routes));
+    let known = Known { callers: &callers, upstreams: &upstreams, routes: &routes };
+    let guard = guards::read(pass, &top, known);
     Config {
         listeners,
         admin,
@@ -95,7 +98,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         mcp_servers: upstreams.mcp_servers,
         routes: routes.list,
         targets: upstreams.targets,
-        guard: guards::read(pass, &top),
+        guard,
         audit: audit(pass, &top),
     }
 }

@@ -19,9 +19,12 @@ use std::sync::Arc;
 pub struct Callers {
     /// In the order of the file.
     pub entries: Vec<CallerEntry>,
-    names: Names,
-    apps: Names,
-    teams: Names,
+    /// Their names.
+    pub names: Names,
+    /// Their apps.
+    pub apps: Names,
+    /// Their teams.
+    pub teams: Names,
 }
 
 /// Reads the callers.
@@ -166,8 +169,8 @@ const METADATA_VALUE_MOST: usize = 256;
 /// Bytes of a name in a certificate; a SPIFFE id may have as many (SPIFFE-ID §2.3).
 const CERTIFICATE_NAME_MOST: usize = 2048;
 
-/// The patterns of a rule's list.
-fn patterns(
+/// The patterns of a list; each must fit something there, where it is known what there is.
+pub fn patterns(
     pass: &mut Pass<'_>,
     section: &Section<'_>,
     name: &str,
@@ -198,7 +201,8 @@ fn expires(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Wall> {
     expires
 }
 
-fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
+/// The entries of a table of texts.
+pub fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
     let (key, Some(node)) = (section.key("metadata"), section.node("metadata")) else {
         return Vec::new();
     };

@@ -14,6 +14,7 @@ use crate::gateway::finish::{self, Outcome};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
+use crate::guard::profile::View;
 use crate::http::request::RequestHead;
 use crate::limits::shard::Standing;
 use http::{Method, StatusCode, Version};
@@ -60,6 +61,8 @@ pub struct Exchange {
     pub standing: Option<Standing>,
     /// The gates passed.
     pub passed: Vec<Passed>,
+    /// How guards look at it: what is asked, and what is answered.
+    pub views: [View; 2],
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
@@ -162,6 +165,7 @@ impl Exchange {
             ask: None,
             standing: None,
             passed: Vec::with_capacity(8),
+            views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
             hits: Vec::new(),
             coverage: Vec::new(),
             upstream: None,

@@ -2,7 +2,7 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
@@ -10,9 +10,10 @@ use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
-use crate::guard::mask::Masks;
+use crate::guard::mask::{Masks, Value, written};
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::in_text;
+use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
@@ -96,8 +97,9 @@ impl Matcher {
         &mut self,
         raw: &[u8],
         text: &Text,
-        direction: Direction,
+        view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
+        let view = view.into();
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
         if !self.rules.is_enabled() {
@@ -108,7 +110,7 @@ impl Matcher {
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let phrases = in_text(rules, text, &self.candidates, scan, direction);
+        let phrases = in_text(rules, text, &self.candidates, scan, view);
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
         let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
@@ -116,7 +118,7 @@ impl Matcher {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, direction };
+        let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
         let mut inspection = Inspection { search, anchors, hits: Vec::new() };
         let mut phrases = phrases.into_iter();
@@ -157,7 +159,8 @@ impl Inspection<'_> {
         segment: &Segment,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
-        let found = match look(text, segment, &self.search, &mut self.anchors) {
+        let search = Search { view: self.search.view.on(segment), ..self.search };
+        let found = match look(text, segment, &search, &mut self.anchors) {
             Ok(found) => found,
             Err(block) => return self.note(block.rule, segment),
         };
@@ -169,8 +172,9 @@ impl Inspection<'_> {
             }
             self.note(one.rule, segment)?;
             if one.action == Action::Mask {
-                let placeholder = self.search.rules.placeholder(one.rule);
-                masks.write(&one.span, placeholder, one.is_bare, splices);
+                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
+                let mask = written(search.rules, search.view, value);
+                masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
         Ok(())
@@ -189,19 +193,22 @@ impl Inspection<'_> {
 
     /// Records a finding; it is an error if its rule blocks.
     fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
-        let direction = self.search.direction;
-        let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
+        let view = self.search.view.on(segment);
+        let action = self.search.rules.get(rule).map(|rule| rule.action(view));
         action.map_or(Ok(()), |action| self.act(rule, action, segment))
     }
 
     fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
-        let direction = self.search.direction;
+        let view = self.search.view.on(segment);
+        let told = rule.told(view, action);
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
-            self.hits.push(Hit { rule: name, action, channel, place, direction });
+            let direction = view.direction;
+            let (action, mode) = told;
+            self.hits.push(Hit { rule: name, action, mode, channel, place, direction });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
     }
@@ -337,12 +344,15 @@ mod tests {
 
     fn matcher(actions: &[(&str, Action)]) -> Matcher {
         let entry = |(name, action): &(&str, Action)| GuardAction {
-            rule: Pattern::Prefix((*name).into()),
             request: Some(*action),
             response: Some(*action),
+            ..GuardAction::new(Pattern::Prefix((*name).into()))
         };
         let actions = actions.iter().map(entry).collect();
-        Matcher::new(Arc::new(Rules::compile(&Guard { enabled: true, actions }).unwrap())).unwrap()
+        Matcher::new(Arc::new(
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap(),
+        ))
+        .unwrap()
     }
 
     /// A text of one segment that stands in the raw body as it is.
@@ -515,7 +525,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_clears_without_a_look() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let cleared = clear(&mut matcher, "4111111111111111").unwrap();
         assert!(cleared.hits().is_empty() && cleared.coverage().is_empty());

@@ -11,6 +11,7 @@ pub mod islands;
 pub mod mask;
 pub mod pack;
 pub mod phrases;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;

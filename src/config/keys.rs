@@ -6,6 +6,10 @@ use crate::config::kinds::Kind;
 use crate::config::listener_keys::{
     CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
 };
+use crate::config::profile_keys::{
+    ANNOTATE, BUDGET, GUARD_PROFILE, GUARD_PROFILE_ACTION, MASK_KEY, MODE, ON_ERROR, RESTORE, SKIP,
+    SPOTLIGHT, STYLE, UNCOVERED, UNTRUSTED,
+};
 use crate::config::quantities::{BOUNDS, DEADLINES};
 use crate::config::routes::ROUTE;
 
@@ -56,9 +60,18 @@ impl Table {
     pub fn header(&self) -> String {
         match (self.path, self.many) {
             ("", _) => "the top of the file".to_owned(),
+            (path, _) if path == GUARD_PROFILE.path => format!("[{path}.NAME]"),
+            (path, _) if path == GUARD_PROFILE_ACTION.path => {
+                "[[guard.profile.NAME.action]]".to_owned()
+            }
             (path, true) => format!("[[{path}]]"),
             (path, false) => format!("[{path}]"),
         }
+    }
+
+    /// Whether its tables have names of the file's own: `[guard.profile.NAME]`.
+    pub fn is_named(&self) -> bool {
+        self.path == GUARD_PROFILE.path
     }
 
     /// The names of the tables right below this one, with how they are written.
@@ -97,7 +110,7 @@ pub(super) const fn usual(
 
 /// Longest wait that any deadline may be: a day, after which nobody is still there.
 pub(super) const LONGEST: &str = "1d";
-const ACTIONS: Kind = Kind::Choice(&["allow", "flag", "mask", "block"]);
+pub(super) const ACTIONS: Kind = Kind::Choice(&["allow", "flag", "mask", "block"]);
 
 /// All tables, in the order of the reference.
 pub static TABLES: &[&Table] = &[
@@ -115,6 +128,8 @@ pub static TABLES: &[&Table] = &[
     &ROUTE,
     &GUARD,
     &GUARD_ACTION,
+    &GUARD_PROFILE,
+    &GUARD_PROFILE_ACTION,
     &JUDGE,
     &AUDIT,
 ];
@@ -318,12 +333,22 @@ pub static GUARD: Table = Table {
     path: "guard",
     many: false,
     about: "What is looked for in requests and answers.",
-    keys: &[usual(
-        "enabled",
-        Kind::Flag,
-        ("true", "a guard that did not run is no pass"),
-        "Whether anything is inspected at all.",
-    )],
+    keys: &[
+        usual(
+            "enabled",
+            Kind::Flag,
+            ("true", "a guard that did not run is no pass"),
+            "Whether anything is inspected at all.",
+        ),
+        MASK_KEY,
+        RESTORE,
+        ANNOTATE,
+        SPOTLIGHT,
+        UNCOVERED,
+        ON_ERROR,
+        BUDGET,
+        SKIP,
+    ],
 };
 
 /// What guards do.
@@ -336,6 +361,9 @@ pub static GUARD_ACTION: Table = Table {
         needed("rule", Kind::RulePattern, "The rule, or a family of rules."),
         optional("request", ACTIONS, "On the way to the upstream. Absent: as the pack says."),
         optional("response", ACTIONS, "On the way back. Absent: as the pack says."),
+        UNTRUSTED,
+        MODE,
+        STYLE,
     ],
 };
 
@@ -394,7 +422,7 @@ mod tests {
             table(path).unwrap().children().map(|(name, _)| name).collect()
         };
         assert!(below("").contains(&"gateway") && !below("").contains(&"guard.action"));
-        assert_eq!(below("guard"), ["action"]);
+        assert_eq!(below("guard"), ["action", "profile"]);
         assert!(below("caller").is_empty());
     }
 }

@@ -7,6 +7,7 @@ use crate::config::fault::{Fault, Faults, Mistake, Source};
 use crate::config::keys::{AUDIT, GATEWAY};
 use crate::config::model::{Audit, Bounds, Config, Deadlines, Encodings, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
+use crate::config::profiles::Known;
 use crate::config::quantities::{BOUNDS, DEADLINES};
 use crate::config::tree::{self, Entries, Place};
 use crate::config::{guards, judges, listeners, people, recover, redact, routes, sets, upstreams};
@@ -84,6 +85,8 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let routes = routes::read(pass, &top, &listeners, &mut upstreams);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, (&upstreams, &routes));
+    let known = Known { callers: &callers, upstreams: &upstreams, routes: &routes };
+    let guard = guards::read(pass, &top, known);
     let judges = judges::read(pass, &top, &callers, &mut upstreams);
     Config {
         listeners,
@@ -97,7 +100,7 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         mcp_servers: upstreams.mcp_servers,
         routes: routes.list,
         targets: upstreams.targets,
-        guard: guards::read(pass, &top),
+        guard,
         judges,
         audit: audit(pass, &top),
     }

@@ -3,10 +3,11 @@
 
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
-use crate::base::hit::Action;
+use crate::base::hit::{Action, Mode, Style};
 use crate::base::judge::{Dialect, Event};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::config::profile_model::{GuardOptions, GuardProfile};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -423,12 +424,30 @@ pub struct Credential {
 pub struct Guard {
     /// Whether guards run at all.
     pub enabled: bool,
+    /// What keyed masks are made with; none: by chance for each process.
+    pub mask_key: Option<Secret>,
+    /// What is done besides, where no profile says otherwise.
+    pub options: GuardOptions,
+    /// The profiles; the first that fits an exchange is its own.
+    pub profiles: Vec<GuardProfile>,
     /// What a rule does when nothing else is said, by the beginning of its name; the longest that
     /// fits wins. `("pii.card", Request, Mask)`.
     pub actions: Vec<GuardAction>,
 }
 
-/// What one rule, or a family of rules, does.
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            mask_key: None,
+            options: GuardOptions::default(),
+            profiles: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+}
+
+/// What one rule, or a family of rules, does. What it does not say, a shorter name says.
 #[derive(Clone, Debug)]
 pub struct GuardAction {
     /// The rule's name, or a prefix of names.
@@ -437,6 +456,19 @@ pub struct GuardAction {
     pub request: Option<Action>,
     /// On the way back.
     pub response: Option<Action>,
+    /// Either way, in text that nobody of the conversation wrote: tool results and documents.
+    pub untrusted: Option<Action>,
+    /// Whether it does so, or only tells.
+    pub mode: Option<Mode>,
+    /// What its masks look like.
+    pub style: Option<Style>,
+}
+
+impl GuardAction {
+    /// One for that rule that says nothing yet.
+    pub const fn new(rule: Pattern) -> Self {
+        Self { rule, request: None, response: None, untrusted: None, mode: None, style: None }
+    }
 }
 
 /// Somebody outside who is asked whether a text may pass.

@@ -19,9 +19,12 @@ use std::sync::Arc;
 pub struct Callers {
     /// In the order of the file.
     pub entries: Vec<CallerEntry>,
-    names: Names,
-    apps: Names,
-    teams: Names,
+    /// Their names.
+    pub names: Names,
+    /// Their apps.
+    pub apps: Names,
+    /// Their teams.
+    pub teams: Names,
 }
 
 /// Reads the callers.
@@ -187,7 +190,7 @@ pub fn who(pass: &mut Pass<'_>, section: &Section<'_>, known: &Callers) -> Who {
     }
 }
 
-/// The patterns of a list.
+/// The patterns of a list; each must fit something there, where it is known what there is.
 pub fn patterns(
     pass: &mut Pass<'_>,
     section: &Section<'_>,
@@ -219,7 +222,8 @@ fn expires(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Wall> {
     expires
 }
 
-fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
+/// The entries of a table of texts.
+pub fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
     let (key, Some(node)) = (section.key("metadata"), section.node("metadata")) else {
         return Vec::new();
     };

@@ -274,7 +274,7 @@ const RESERVED: [&str; 9] = [
 ];
 
 /// Looks a secret up where the file says it is.
-fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
+pub fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
     let key = section.key(name);
     let spot = pass.text(section, name)?;
     let place = spot.place;

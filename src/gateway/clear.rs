@@ -8,20 +8,25 @@ use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
 use crate::guard::inspect::{Blocked, Cleared, Matcher};
+use crate::guard::profile::View;
 use crate::guard::stream::{StreamForm, StreamMasker};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Inspects what is asked.
 pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Cleared, Refusal> {
-    inspect(exchange, raw, text, Direction::Request).map_err(Refusal::Guard)
+    let profiles = exchange.deployed.plan.rules.profiles();
+    let (caller, ask) = (exchange.caller.as_deref(), exchange.ask.as_ref());
+    exchange.views = [Direction::Request, Direction::Response]
+        .map(|way| View::new(way, profiles.choose(caller, ask, way)));
+    let [view, _] = exchange.views;
+    inspect(exchange, raw, text, view).map_err(Refusal::Guard)
 }
 
 /// Inspects what was answered, where it is held whole; gives the masks.
 pub fn answer(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Splices, Refusal> {
-    inspect(exchange, raw, text, Direction::Response)
-        .map(Cleared::into_splices)
-        .map_err(Refusal::GuardAnswer)
+    let [_, view] = exchange.views;
+    inspect(exchange, raw, text, view).map(Cleared::into_splices).map_err(Refusal::GuardAnswer)
 }
 
 /// What a scan came to that no rule blocks.
@@ -40,7 +45,10 @@ pub fn scan(
     text: &Text,
     direction: Direction,
 ) -> Result<Scanned, Box<Blocked>> {
-    let cleared = inspect(exchange, raw, text, direction)?;
+    let profiles = exchange.deployed.plan.rules.profiles();
+    let caller = exchange.caller.as_deref();
+    let profile = profiles.choose(caller, exchange.ask.as_ref(), direction);
+    let cleared = inspect(exchange, raw, text, View::new(direction, profile))?;
     let hits = cleared.hits().to_vec();
     Ok(Scanned { splices: cleared.into_splices(), hits })
 }
@@ -49,16 +57,16 @@ fn inspect(
     exchange: &mut Exchange,
     raw: &[u8],
     text: &Text,
-    direction: Direction,
+    view: View,
 ) -> Result<Cleared, Box<Blocked>> {
-    let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, direction);
+    let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, view);
     let (hits, coverage) = match &found {
         Ok(cleared) => (cleared.hits(), cleared.coverage()),
         Err(blocked) => (&*blocked.hits, &*blocked.coverage),
     };
     exchange.hits.extend_from_slice(hits);
     for &(channel, bytes) in coverage {
-        cover(&mut exchange.coverage, direction, channel, bytes);
+        cover(&mut exchange.coverage, view.direction, channel, bytes);
     }
     found.map_err(Box::new)
 }
@@ -67,6 +75,7 @@ fn inspect(
 #[derive(Debug)]
 pub struct StreamGuard {
     deployed: Rc<Deployed>,
+    view: View,
     runs: Vec<(StreamKey, StreamMasker)>,
     hits: Vec<Hit>,
     seen: Vec<Seen>,
@@ -78,10 +87,17 @@ pub struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// For an answer of an exchange that is served by `deployed`.
+    /// For an answer of this exchange.
+    pub fn of(exchange: &Exchange) -> Self {
+        let [_, view] = exchange.views;
+        Self { view, ..Self::new(&exchange.deployed) }
+    }
+
+    /// For an answer that no profile with a name is for.
     pub fn new(deployed: &Rc<Deployed>) -> Self {
         Self {
             deployed: Rc::clone(deployed),
+            view: View::new(Direction::Response, 0),
             runs: Vec::new(),
             hits: Vec::new(),
             seen: Vec::new(),
@@ -138,7 +154,7 @@ impl StreamGuard {
         act: impl FnOnce(&mut StreamMasker, &mut Matcher) -> Result<(), Blocked>,
     ) -> Result<(), Stopped> {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-            self.runs.push((key, masker(key)));
+            self.runs.push((key, masker(key).under(self.view.profile)));
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };

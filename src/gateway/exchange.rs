@@ -15,6 +15,7 @@ use crate::gateway::judge::{Judged, Pending};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
+use crate::guard::profile::View;
 use crate::http::request::RequestHead;
 use crate::limits::shard::{Standing, Stream};
 use http::{Method, StatusCode, Version};
@@ -63,6 +64,8 @@ pub struct Exchange {
     pub stream: Option<Stream>,
     /// The gates passed.
     pub passed: Vec<Passed>,
+    /// How guards look at it: what is asked, and what is answered.
+    pub views: [View; 2],
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
@@ -170,6 +173,7 @@ impl Exchange {
             standing: None,
             stream: None,
             passed: Vec::with_capacity(8),
+            views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
             hits: Vec::new(),
             coverage: Vec::new(),
             judged: Vec::new(),

@@ -1,16 +1,17 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Record,
-    Refused, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
+    Record, Refused, Upstream, Who,
 };
 use crate::base::ask::Ask;
-use crate::base::hit::Direction;
+use crate::base::hit::{Direction, Mode};
 use crate::base::text::Channel;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::judge::{self, Ruling};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Leg;
+use crate::guard::profile::View;
 use crate::telemetry::meters::UpstreamStep;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,7 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     record.outcome = outcome;
     record.status = exchange.status.map(|status| status.as_u16());
     record.usage = exchange.usage.map(Into::into);
+    record.profiles = profiles(exchange);
     record.add_hits(&exchange.hits);
     record.judges = judges(exchange);
     for direction in [Direction::Request, Direction::Response] {
@@ -87,6 +89,14 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     exchange.shard.record(record.line());
 }
 
+/// The names of the profiles that were looked under, each way.
+fn profiles(exchange: &Exchange) -> Profiles {
+    let profiles = exchange.deployed.plan.rules.profiles();
+    let name = |view: View| profiles.name(view.profile).map(Arc::clone);
+    let [request, response] = exchange.views;
+    Profiles { request: name(request), response: name(response) }
+}
+
 fn count(exchange: &Exchange, record: &Record) {
     let mut meters = exchange.shard.meters.borrow_mut();
     let took = exchange.shard.clock.mono().since(exchange.began);
@@ -99,7 +109,12 @@ fn count(exchange: &Exchange, record: &Record) {
         meters.refusal(refused.gate, refused.code, rule.as_deref());
     }
     for hit in &exchange.hits {
-        meters.hit(&hit.rule, hit.action, hit.direction);
+        match hit.mode {
+            Mode::Enforce => meters.hit(&hit.rule, hit.action, hit.direction),
+            Mode::Shadow | Mode::Off => {
+                meters.shadow_hit(&hit.rule, hit.action, hit.direction);
+            }
+        }
     }
     if let (Some(Ask::Chat(ask)), Some(usage)) = (&exchange.ask, &exchange.usage) {
         meters.tokens(&ask.model, usage);

@@ -6,7 +6,7 @@
 
 use crate::base::ask::Ask;
 use crate::base::clock::Mono;
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::judge::{Dialect, Event};
 use crate::base::text::{Channel, Place};
 use crate::config::model::{Config, Judge, Pattern};
@@ -315,7 +315,14 @@ fn rule(
     exchange.judged.push(judged);
     let mut hit = |action: Action| {
         let rule = Arc::clone(&name);
-        exchange.hits.push(Hit { rule, action, channel, place: PLACE, direction });
+        exchange.hits.push(Hit {
+            rule,
+            action,
+            mode: Mode::Enforce,
+            channel,
+            place: PLACE,
+            direction,
+        });
     };
     match ruling {
         Ruling::Allow => Ok(Vec::new()),
@@ -340,9 +347,14 @@ fn rule(
 pub fn block(exchange: &mut Exchange, index: usize, direction: Direction) -> Refusal {
     let rule = rule_name(&exchange.deployed.plan.config, index);
     let channel = channel(exchange.judged.last().map_or(Event::Prompt, |judged| judged.event));
-    let hit =
-        Hit { rule: Arc::clone(&rule), action: Action::Block, channel, place: PLACE, direction };
-    exchange.hits.push(hit);
+    exchange.hits.push(Hit {
+        rule: Arc::clone(&rule),
+        action: Action::Block,
+        mode: Mode::Enforce,
+        channel,
+        place: PLACE,
+        direction,
+    });
     refusal(rule, direction)
 }
 

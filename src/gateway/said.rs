@@ -95,7 +95,7 @@ mod tests {
     use std::ops::Range;
 
     fn one(mask: Range<usize>) -> [Range<usize>; 1] {
-        std::array::from_fn(|_| mask.clone())
+        [mask]
     }
 
     const CHAT: &str = r#"{"model":"m","messages":[{"role":"system","content":"be brief"},

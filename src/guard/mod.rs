@@ -14,6 +14,7 @@ pub mod judge;
 pub mod mask;
 pub mod pack;
 pub mod phrases;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;

@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(said(r#"{"action":"allow","more":1}"#), Ok(Verdict::default()));
         let blocked = said(r#"{"action":"block","reasons":["dlp",""]}"#).unwrap();
         assert_eq!((blocked.block, blocked.reasons), (true, vec!["dlp".to_owned()]));
-        assert_eq!(said(r#"{"action":"mask","spans":[[2,6]]}"#).unwrap().masks, [3..7]);
+        let masks = said(r#"{"action":"mask","spans":[[2,6]]}"#).unwrap().masks;
+        assert_eq!((masks.first(), masks.len()), (Some(&(3..7)), 1));
         for wrong in [
             "",
             "[]",

@@ -72,10 +72,16 @@ fn exchanges(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     for ((gate, rule), count) in &merged.refused_by_rule {
         page.sample(name, &[("gate", gate), ("rule", rule)], *count)?;
     }
-    page.family("ringwall_guard_hits_total", "counter", "Findings of guards.")?;
-    for ((rule, action, direction), count) in &merged.hits {
-        let labels = [("rule", &**rule), ("action", action), ("direction", direction)];
-        page.sample("ringwall_guard_hits_total", &labels, *count)?;
+    let shadow = "Findings of guards in shadow, by what would have been done.";
+    for (name, about, hits) in [
+        ("ringwall_guard_hits_total", "Findings of guards.", &merged.hits),
+        ("ringwall_guard_shadow_hits_total", shadow, &merged.shadow_hits),
+    ] {
+        page.family(name, "counter", about)?;
+        for ((rule, action, direction), count) in hits {
+            let labels = [("rule", &**rule), ("action", action), ("direction", direction)];
+            page.sample(name, &labels, *count)?;
+        }
     }
     page.family("ringwall_tokens_total", "counter", "Tokens, in the providers' numbers.")?;
     for (model, usage) in &merged.tokens {

@@ -6,8 +6,10 @@
 use crate::observe::{chat_body, record};
 use crate::puppet::{Puppet, STREAM, Then, chat_answer, delta, json_answer};
 use crate::support::{Answer, Gateway, KEY, config, send, upstreams};
+use ringwall::demo::serve::Running;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,29 +27,40 @@ fn judge(say: impl Fn(&Value) -> String + Clone + Send + 'static) -> (Puppet, As
         let (_, body) = visit.request.split_once("\r\n\r\n").unwrap_or_default();
         let question: Value = serde_json::from_str(body).expect("a question is JSON");
         let answer = say(&question);
-        seen.lock().unwrap().push(question);
+        if let Ok(mut all) = seen.lock() {
+            all.push(question);
+        }
         visit.say(&json_answer("200 OK", &answer));
         Then::Keep
     });
     (puppet, asked)
 }
 
+/// A gateway with the demo that it stands in front of.
+struct Judged(Gateway, #[expect(dead_code, reason = "it lives as long")] Running);
+
+impl Deref for Judged {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
+    }
+}
+
 /// A gateway in front of the demo, or of this model, with a judge of that address.
-fn before(judge: SocketAddr, more: &str, model: Option<SocketAddr>) -> Gateway {
+fn before(judge: SocketAddr, more: &str, model: Option<SocketAddr>) -> Judged {
     let upstreams = upstreams();
     let mut text = config(&upstreams);
     if let Some(model) = model {
         text = text.replace(&upstreams.model_addr.to_string(), &model.to_string());
     }
-    text.push_str(&format!("\n[[judge]]\nname = \"j\"\nurl = \"http://{judge}\"\n{more}\n"));
-    // The demo lives as long as the test's process.
-    std::mem::forget(upstreams);
-    Gateway::start(&text, &[])
+    let table = format!("\n[[judge]]\nname = \"j\"\nurl = \"http://{judge}\"\n{more}\n");
+    Judged(Gateway::start(&(text + &table), &[]), upstreams)
 }
 
 /// Two words of a JSON object.
 fn words<'a>(json: &'a Value, one: &str, other: &str) -> [&'a str; 2] {
-    [one, other].map(|key| json[key].as_str().unwrap_or_default())
+    [one, other].map(|key| json.get(key).and_then(Value::as_str).unwrap_or_default())
 }
 
 fn code(answer: &Answer) -> String {
@@ -69,8 +82,10 @@ fn streamed(answer: &Answer) -> String {
 
 fn lines(gateway: &Gateway, answer: &Answer) -> Vec<String> {
     let record = record(gateway, answer.field("x-request-id").expect("an id"));
-    let lines = record["judges"].as_array().cloned().unwrap_or_default();
-    let word = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let lines = record.get("judges").and_then(Value::as_array).cloned().unwrap_or_default();
+    let word = |line: &Value, key: &str| {
+        line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     lines
         .iter()
         .map(|line| {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 thread_local! {
     static MATCHER: RefCell<Matcher> = RefCell::new({
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() });
+        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() });
         Matcher::new(Arc::new(rules.expect("the packs compile"))).expect("a matcher")
     });
 }

@@ -5,12 +5,52 @@ use crate::config::fault::Mistake;
 use crate::config::keys::{IDLE, Table, needed, optional, usual};
 use crate::config::kinds::Kind;
 use crate::config::listener_keys::{CA, CLIENT_CERTIFICATE, CLIENT_KEY, ROOTS, SERVER_NAME};
-use crate::config::model::{Judge, Pattern};
+use crate::config::model::Pattern;
 use crate::config::pass::{Names, Pass, Section};
 use crate::config::people::{Callers, Who, patterns, who};
 use crate::config::tree::Place;
 use crate::config::upstreams::{Upstreams, target};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Somebody outside who is asked whether a text may pass.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// Its name in records, as `judge.NAME`.
+    pub name: Arc<str>,
+    /// Index into `Config::targets`.
+    pub target: usize,
+    /// Which language it speaks.
+    pub dialect: Dialect,
+    /// The profile at its side; empty where it has none.
+    pub profile: Arc<str>,
+    /// What it is asked about.
+    pub events: Vec<Event>,
+    /// Whether a prompt leaves while it reads.
+    pub parallel: bool,
+    /// Whether a text passes where it fails.
+    pub fails_open: bool,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// The largest text that it is asked about.
+    pub text_bytes: usize,
+    /// How much of a stream is judged at once.
+    pub window_bytes: usize,
+    /// Failures in a row after which it is left alone.
+    pub failures_max: u32,
+    /// For how long.
+    pub cooldown: Duration,
+    /// Whose exchanges, by the caller's name. Every list that is not empty must match.
+    pub callers: Vec<Pattern>,
+    /// Whose, by app.
+    pub apps: Vec<Pattern>,
+    /// Whose, by team.
+    pub teams: Vec<Pattern>,
+    /// About which models.
+    pub models: Vec<Pattern>,
+    /// About which MCP servers.
+    pub servers: Vec<Pattern>,
+}
 
 /// Somebody outside who is asked whether a text may pass.
 pub static JUDGE: Table = Table {

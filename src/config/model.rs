@@ -4,9 +4,9 @@
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
-use crate::base::judge::{Dialect, Event};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::config::judges::Judge;
 use crate::config::profile_model::{GuardOptions, GuardProfile};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -469,45 +469,6 @@ impl GuardAction {
     pub const fn new(rule: Pattern) -> Self {
         Self { rule, request: None, response: None, untrusted: None, mode: None, style: None }
     }
-}
-
-/// Somebody outside who is asked whether a text may pass.
-#[derive(Clone, Debug)]
-pub struct Judge {
-    /// Its name in records, as `judge.NAME`.
-    pub name: Arc<str>,
-    /// Index into `Config::targets`.
-    pub target: usize,
-    /// Which language it speaks.
-    pub dialect: Dialect,
-    /// The profile at its side; empty where it has none.
-    pub profile: Arc<str>,
-    /// What it is asked about.
-    pub events: Vec<Event>,
-    /// Whether a prompt leaves while it reads.
-    pub parallel: bool,
-    /// Whether a text passes where it fails.
-    pub fails_open: bool,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// The largest text that it is asked about.
-    pub text_bytes: usize,
-    /// How much of a stream is judged at once.
-    pub window_bytes: usize,
-    /// Failures in a row after which it is left alone.
-    pub failures_max: u32,
-    /// For how long.
-    pub cooldown: Duration,
-    /// Whose exchanges, by the caller's name. Every list that is not empty must match.
-    pub callers: Vec<Pattern>,
-    /// Whose, by app.
-    pub apps: Vec<Pattern>,
-    /// Whose, by team.
-    pub teams: Vec<Pattern>,
-    /// About which models.
-    pub models: Vec<Pattern>,
-    /// About which MCP servers.
-    pub servers: Vec<Pattern>,
 }
 
 /// The audit log.

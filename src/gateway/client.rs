@@ -148,6 +148,11 @@ impl Client {
         self.socket.shutdown().await;
     }
 
+    /// Ends the connection so that nobody takes it for an orderly end.
+    pub fn abort(self) {
+        self.socket.abort();
+    }
+
     async fn exact_body(
         &mut self,
         length: usize,

@@ -76,8 +76,13 @@ async fn serve(floor: &Floor, accepted: Accepted) -> Result<(), WireError> {
             Next::Refused(refusal) => turn_away(shard, &mut client, refusal).await,
             Next::Request(head) => walk(shard, &mut client, &head).await,
         };
-        if after == After::Close {
-            break;
+        match after {
+            After::KeepAlive => {}
+            After::Close => break,
+            After::Break => {
+                client.abort();
+                return Ok(());
+            }
         }
     }
     client.close().await;

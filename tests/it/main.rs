@@ -9,6 +9,7 @@
 
 mod certificates;
 mod cli;
+mod corpus;
 mod crash;
 mod doors;
 mod drain;
@@ -23,6 +24,7 @@ mod puppet;
 mod record;
 mod reload;
 mod serve;
+mod strangers;
 mod stream;
 mod support;
 mod sweep;

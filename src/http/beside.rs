@@ -29,6 +29,16 @@ mod tests {
         Whole(usize, usize, Vec<u8>),
     }
 
+    /// A field's name in lower case, and its value.
+    type Field = (String, Vec<u8>);
+    /// Where a head ends, its fields, and its status where it has one.
+    type Head = (usize, Vec<Field>, u16);
+
+    /// Where a head and its body end, and the body.
+    type Message = (usize, usize, Vec<u8>);
+    /// Where a body ends, and the body.
+    type Body = (usize, Vec<u8>);
+
     type ReadHead = dyn Fn(&[u8]) -> Result<Parsed<BodyLength>, HeadFault>;
 
     fn request_head(bytes: &[u8]) -> Result<Parsed<BodyLength>, HeadFault> {
@@ -80,7 +90,7 @@ mod tests {
     }
 
     /// httparse's fields, where it reads a whole head, and where that ends.
-    fn fields(bytes: &[u8], is_request: bool) -> Option<(usize, Vec<(String, Vec<u8>)>, u16)> {
+    fn fields(bytes: &[u8], is_request: bool) -> Option<Head> {
         let mut room = [httparse::EMPTY_HEADER; 64];
         let (status, headers, code) = if is_request {
             let mut head = httparse::Request::new(&mut room);
@@ -98,7 +108,7 @@ mod tests {
 
     /// Another reader: httparse's grammar, and RFC 9112 §6.3 without any strictness. `None` where it
     /// finds no end.
-    fn theirs(bytes: &[u8], is_request: bool) -> Option<(usize, usize, Vec<u8>)> {
+    fn theirs(bytes: &[u8], is_request: bool) -> Option<Message> {
         let (length, fields, code) = fields(bytes, is_request)?;
         let rest = &bytes[length..];
         let get = |name: &str| fields.iter().rev().find(|(key, _)| key == name).map(|(_, v)| v);
@@ -122,7 +132,7 @@ mod tests {
     }
 
     /// A chunked body by httparse's sizes, and trailers as they come.
-    fn unchunk(rest: &[u8]) -> Option<(usize, Vec<u8>)> {
+    fn unchunk(rest: &[u8]) -> Option<Body> {
         let (mut at, mut body) = (0, Vec::new());
         loop {
             let parsed = httparse::parse_chunk_size(&rest[at..]).ok()?;

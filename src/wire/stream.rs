@@ -91,8 +91,8 @@ impl Stream {
         }
     }
 
-    /// Lets the connection end by a reset once it is dropped, so that its peer does not take the end
-    /// for an orderly one. Where that cannot be had, it ends like any other.
+    /// Lets the connection end by a reset once it is dropped, so that its peer takes the end for no
+    /// orderly one. Where that cannot be had, it ends like any other.
     pub(crate) fn reset_on_close(&self) {
         let Self::Tcp(stream) = self else { return };
         // The runtime lends no descriptor, only its number; this asks the kernel for our own.

@@ -1,6 +1,8 @@
 //! The fuzzer's properties over its corpora, and over what is near to them: what `make fuzz` looks
 //! for at length is looked for here in short, with nothing to install and so with nothing to skip.
 
+#![expect(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +42,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test may wait for the disk")]
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = fs::read_dir(root().join("corpus").join(name)).expect("every target has a corpus");
     let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();
@@ -88,7 +91,9 @@ fn every_property_holds_over_its_corpus_and_near_it() {
     for (name, property) in PROPERTIES {
         let corpus = corpus(name);
         assert!(corpus.len() >= 5, "{name}: a corpus of {}", corpus.len());
-        corpus.iter().for_each(|bytes| property(bytes));
+        for bytes in &corpus {
+            property(bytes);
+        }
         let mut steps = Steps(0x5eed);
         for nth in 0..INPUTS {
             let bytes = near(&corpus, &mut steps);

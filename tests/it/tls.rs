@@ -293,9 +293,9 @@ fn between(authority: &Authority, ends: Ends) -> (SocketAddr, Gateway) {
         }
         stream.flush()
     });
-    let (port, ca) = (upstream.port(), authority.file());
+    let (port, ca) = (upstream.port(), authority.file().display().to_string());
     let more = format!(
-        "\n[[provider]]\nname = \"files\"\nurl = \"https://localhost:{port}/v1\"\nca = {ca:?}\n\
+        "\n[[provider]]\nname = \"files\"\nurl = \"https://localhost:{port}/v1\"\nca = \"{ca}\"\n\
          [[route]]\nname = \"files\"\nprefix = \"/v1/files\"\nupstream = \"files\"\n\
          [[rule]]\nname = \"files\"\neffect = \"allow\"\ncallers = [\"suite\"]\n\
          routes = [\"files\"]\n"
@@ -331,7 +331,7 @@ fn an_answer_that_ends_without_a_proper_end_never_looks_whole() {
         for heard in [hear_old(secret), hear_old(plain)] {
             match heard {
                 Ok(text) => {
-                    assert!(is_proper && text.ends_with("\r\n\r\nhello"), "{ends:?} {text}")
+                    assert!(is_proper && text.ends_with("\r\n\r\nhello"), "{ends:?} {text}");
                 }
                 Err(error) => assert!(!is_proper, "{ends:?}: {error}"),
             }

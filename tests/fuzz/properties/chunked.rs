@@ -7,6 +7,9 @@ use ringwall::http::encode::{chunk, last_chunk};
 /// The body, how much was read, whether it ended; nothing where it was refused.
 type Read = Option<(Vec<u8>, usize, bool)>;
 
+/// The body, and where it ends.
+type Body = (Vec<u8>, usize);
+
 pub(crate) fn check(data: &[u8]) {
     let whole = read(data, usize::MAX);
     let step = usize::from(data.first().copied().unwrap_or_default() % 13) + 1;
@@ -38,7 +41,7 @@ fn read(data: &[u8], step: usize) -> Read {
 }
 
 /// A decoder that believes httparse's sizes, and takes trailers as they come.
-fn reference(data: &[u8]) -> Option<(Vec<u8>, usize)> {
+fn reference(data: &[u8]) -> Option<Body> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(&data[at..])

@@ -1,4 +1,4 @@
-//! JSON and chat requests: what ours reads serde_json reads too, value by value at the same place;
+//! JSON and chat requests: what ours reads `serde_json` reads too, value by value at the same place;
 //! every segment stands where it says; and a body whose texts are replaced is a chat again whose
 //! texts are the replacements, each of them once, and nothing else.
 
@@ -52,7 +52,7 @@ fn check_with(reader: &mut Reader, data: &[u8]) {
     }
     let sent = splices.apply(data);
     let json = reader.read(&sent).expect("what is sent is JSON");
-    assert_eq!(json.root().member("model").and_then(|model| model.as_str()), Some("another-model"));
+    assert_eq!(json.root().member("model").and_then(Value::as_str), Some("another-model"));
     let again = chat::read(&sent, &json).expect("what is sent is a chat");
     // In whichever order: a type that is text and masked is another's, whose parts come otherwise.
     let left = again.text.segments().iter().map(|each| &again.text.joined()[each.at.clone()]);
@@ -62,7 +62,7 @@ fn check_with(reader: &mut Reader, data: &[u8]) {
     assert_eq!(left, masks);
 }
 
-/// Whether a value is what serde_json finds in its raw text, with all that it holds.
+/// Whether a value is what `serde_json` finds in its raw text, with all that it holds.
 fn compare(ours: Value<'_>, theirs: &str, text: &str) {
     assert_eq!(text.get(ours.span()), Some(theirs), "it stands elsewhere");
     match ours.kind() {

@@ -178,6 +178,11 @@ impl Client {
         self.socket.shutdown().await;
     }
 
+    /// Ends the connection so that nobody takes it for an orderly end.
+    pub fn abort(self) {
+        self.socket.abort();
+    }
+
     async fn exact_body(&mut self, length: usize, term: Term) -> Result<Vec<u8>, Refusal> {
         if self.ahead.len() >= length {
             let rest = self.ahead.split_off(length);

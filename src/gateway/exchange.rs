@@ -30,7 +30,7 @@ pub type Bodies = (u64, u64);
 
 /// Everything that an exchange gathers on its way.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "three independent facts, not one state")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub struct Exchange {
     /// The worker's things.
     pub shard: Rc<Shard>,
@@ -92,6 +92,8 @@ pub struct Exchange {
     pub body_read: bool,
     /// Whether the client's connection must close after it.
     pub close: bool,
+    /// Whether the answer that was begun ends with the connection, and by nothing else.
+    pub ends_by_close: bool,
     /// When it began.
     pub began: Mono,
     /// When it began, on the wall.
@@ -187,6 +189,7 @@ impl Exchange {
             refused_nanos: 0,
             body_read: false,
             close: true,
+            ends_by_close: false,
             began: now,
             wall: shard.clock.wall(),
             marked: now,

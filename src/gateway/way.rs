@@ -52,6 +52,9 @@ use std::time::Duration;
 /// What happens to the client's connection next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
+    /// It breaks, without any of the signs of a proper end: what was said of an answer is not all
+    /// of it, and its end was to be the connection's (RFC 9112 §8, RFC 8446 §6.1).
+    Break,
     /// It closes.
     Close,
     /// It may bring another request.
@@ -412,9 +415,11 @@ async fn conclude(
         exchange.close |= sent.is_err();
     }
     exchange.close |= nobody_reads;
+    // The guard's own end is one that the client is told in words.
+    let is_cut = exchange.ends_by_close && !matches!(refusal, Refusal::GuardAnswer(_));
     exchange.refusal = Some(refusal);
     exchange.settle(outcome);
-    after(&exchange)
+    if is_cut { After::Break } else { after(&exchange) }
 }
 
 fn after(exchange: &Exchange) -> After {

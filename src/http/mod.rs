@@ -14,3 +14,6 @@ pub mod proxy;
 pub mod request;
 pub mod response;
 pub mod sse;
+
+#[cfg(test)]
+mod beside;

@@ -239,6 +239,11 @@ impl Socket {
         }
     }
 
+    /// Ends the connection at once: without `close_notify`, and by a reset where it is TCP.
+    pub fn abort(self) {
+        self.stream.reset_on_close();
+    }
+
     /// The peer's address; a Unix socket's has none.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer

@@ -89,8 +89,13 @@ async fn serve(floor: &Floor, accepted: Accepted, counted: &mut Counted) -> Resu
             Next::Refused(refusal) => turn_away(shard, &mut client, refusal).await,
             Next::Request(head) => walk(shard, &mut client, &head).await,
         };
-        if after == After::Close {
-            break;
+        match after {
+            After::KeepAlive => {}
+            After::Close => break,
+            After::Break => {
+                client.abort();
+                return Ok(());
+            }
         }
     }
     client.close().await;

@@ -10,6 +10,7 @@
 mod bounds;
 mod certificates;
 mod cli;
+mod corpus;
 mod crash;
 mod doors;
 mod drain;
@@ -25,6 +26,7 @@ mod puppet;
 mod record;
 mod reload;
 mod serve;
+mod strangers;
 mod stream;
 mod support;
 mod sweep;

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites fuzz soak bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites fuzz soak own-model bench fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,7 @@ test: packages lint unit docs check clients ## everything that CI runs
 lint: packages ## formatting and clippy, no warning allowed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --lib --features onnx --locked -- -D warnings
 
 unit: packages ## unit, integration, house and documentation tests
 	$(CARGO) test --workspace --locked
@@ -55,6 +56,9 @@ fuzz: packages ## each fuzz target for FUZZ_SECONDS, from the corpus in tests/fu
 soak: packages ## twenty minutes of mixed load with faults; memory, records and descriptors are watched
 	$(CARGO) build --release --locked
 	python3 tests/soak.py
+
+own-model: packages client-packages ## a judge that is an ONNX model of the user's own, with the real runtime
+	python3 tests/own_model.py
 
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites fuzz soak bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites slow fuzz soak bench memory fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,11 @@ suites: packages ## attack suites from ../shared, each with its negative control
 	@.ci/packages python3
 	@tests/suites.sh
 
+slow: packages bench-packages ## slow heads, bodies and readers by the thousand, and what is left for honest traffic
+	@.ci/packages slowhttptest
+	$(CARGO) build --release --locked
+	python3 tests/slow.py
+
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS = head chunked sse json message masker
 
@@ -59,6 +64,11 @@ soak: packages ## twenty minutes of mixed load with faults; memory, records and 
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked
 	python3 bench/compare.py
+
+memory: packages ## memory of idle connections, live streams and readers that stall
+	@.ci/packages python3
+	$(CARGO) build --release --locked
+	python3 bench/memory.py
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

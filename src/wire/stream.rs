@@ -5,9 +5,13 @@ use monoio::BufResult;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
 
 /// A connection that is on no worker yet, so that it can be handed to any.
 #[derive(Debug)]
@@ -85,6 +89,18 @@ impl Stream {
             Self::Tcp(stream) => AsyncWriteRent::shutdown(stream).await,
             Self::Unix(stream) => AsyncWriteRent::shutdown(stream).await,
         }
+    }
+
+    /// From now on closing it discards what the peer has not taken and resets the connection. Who
+    /// does not read would otherwise keep the kernel's buffers, and its own end, long after us.
+    ///
+    /// An option of the socket needs a handle of it, which without unsafe code only the kernel can
+    /// make (`pidfd_getfd`). Where a sandbox refuses that, the kernel gives up in its own time.
+    pub(crate) fn abandon(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let handle = pidfd_getfd(own, stream.as_raw_fd(), PidfdGetfdFlags::empty())?;
+        SockRef::from(&handle).set_linger(Some(Duration::ZERO))
     }
 
     /// Waits until there is something to read, or an end.

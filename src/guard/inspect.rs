@@ -8,12 +8,13 @@ use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
+use crate::guard::context::WITHIN_MAX;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
 use crate::guard::mask::Masks;
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::in_text;
-use crate::guard::rules::Rules;
+use crate::guard::rules::{Rules, is_word};
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
@@ -110,7 +111,8 @@ impl Matcher {
         let rules = &*self.rules;
         let phrases = in_text(rules, text, &self.candidates, scan, direction);
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
-        let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
+        let is_anchor =
+            |rule| is_word(rule) || rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
         let source = match scan {
             Scan::Whole => Source::Known(&self.candidates),
@@ -227,6 +229,10 @@ impl Anchors<'_> {
             if end > at {
                 return end.checked_sub(1);
             }
+            // What stands behind a word may be a value without a digit.
+            if is_word(candidate.rule) && end + WITHIN_MAX > at {
+                return Some(at);
+            }
             self.next += 1;
         }
     }
@@ -257,7 +263,8 @@ fn look(
     let mut run = Run::starting_at(start);
     while let Some(place) = next_place(joined, run.taken(), anchors) {
         if run.is_at_rest() {
-            run.skip_to(border_before(joined, run.taken()..place));
+            let border = border_before(joined, run.taken()..place);
+            run.skip_to(border, joined.get(start..border).unwrap_or_default());
         }
         // Up to the end of what may be there, and on until nothing is undecided.
         let rest = joined.get(run.taken()..).unwrap_or_default();

@@ -5,15 +5,22 @@
 
 pub mod arguments;
 pub mod classes;
+pub mod context;
 pub mod hyperscan;
+pub mod ids_europe;
+pub mod ids_world;
 pub mod inspect;
 pub mod islands;
 pub mod mask;
+pub mod named;
 pub mod pack;
 pub mod phrases;
+pub mod places;
 pub mod rules;
 pub mod run;
 pub mod seams;
 pub mod search;
+pub mod secrets;
 pub mod stream;
+pub mod sums;
 pub mod validators;

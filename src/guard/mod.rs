@@ -3,24 +3,30 @@
 //! `rules` compiles the packs, `inspect` clears a whole body, `stream` masks text that arrives in
 //! pieces. Both use `run`, so that the same text gives the same result however it was cut.
 
+pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod context;
+pub mod detect;
 pub mod hyperscan;
 pub mod ids_europe;
 pub mod ids_world;
 pub mod inspect;
 pub mod islands;
+pub mod judge;
 pub mod mask;
 pub mod named;
 pub mod pack;
 pub mod phrases;
 pub mod places;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;
 pub mod search;
 pub mod secrets;
 pub mod stream;
+pub mod structure;
 pub mod sums;
 pub mod validators;
+pub mod webhook;

@@ -13,21 +13,25 @@
 //! `quoted` asks for a quote; `unless` has words that rule it out in the name). `entropy`
 //! is the least Shannon entropy in bits for each character, `stop` names lists of which no word
 //! may be in the value, `stop_values` are values that everybody knows, a right `checksum` needs none
-//! of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. Both bring examples, which a test and
-//! `ringwall check` run; `id` says what other catalogues call it.
+//! of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. A
+//! *detector* rule names code that looks (`detector`), with an optional `threshold`. All bring
+//! examples, which a test and `ringwall check` run; `id` says what other catalogues call it.
 
 use crate::base::hit::Action;
+use crate::base::text::Channel;
 use crate::guard::context::{Join, WITHIN_MAX, WORD_BYTES_MAX};
+use crate::guard::detect::Detector;
 use crate::guard::validators::Check;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The packs that come with Ringwall.
-pub const PACKS: [(&str, &str); 8] = [
+pub const PACKS: [(&str, &str); 9] = [
     ("pii", include_str!("../../config/packs/pii.toml")),
     ("secrets", include_str!("../../config/packs/secrets.toml")),
     ("injection", include_str!("../../config/packs/injection.toml")),
+    ("structure", include_str!("../../config/packs/structure.toml")),
     ("code", include_str!("../../config/packs/code.toml")),
     ("url", include_str!("../../config/packs/url.toml")),
     ("toxicity", include_str!("../../config/packs/toxicity.toml")),
@@ -52,6 +56,8 @@ pub struct PackRule {
     pub request: Action,
     /// What is done on the way back.
     pub response: Action,
+    /// Whose texts the examples are; the user's, unless the rule says otherwise.
+    pub channel: Channel,
     /// Texts in which it must hit.
     pub positive: Vec<String>,
     /// Texts in which it must not.
@@ -65,6 +71,17 @@ pub enum PackKind {
     Entity(PackEntity),
     /// Any of these expressions; found, never masked.
     Phrase(Vec<String>),
+    /// What this code finds; found, never masked.
+    Detector(PackDetector),
+}
+
+/// Code that looks, and from when on it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackDetector {
+    /// Which.
+    pub detector: Detector,
+    /// From which score on, where it is not the detector's own choice.
+    pub threshold: Option<i32>,
 }
 
 /// A value that can be masked.
@@ -153,8 +170,8 @@ pub enum PackFault {
     Expression(Box<str>),
     /// There is no memory for the scratch of a worker.
     Memory,
-    /// A phrase rule is told to mask. It can flag or block: by the time a phrase is complete, its
-    /// beginning has left.
+    /// A phrase or detector rule is told to mask. It can flag or block: by the time a phrase is
+    /// complete, its beginning has left.
     PhraseMask(Box<str>),
     /// A pack does not say its name, or its version is zero.
     Header(Box<str>),
@@ -188,7 +205,7 @@ impl fmt::Display for PackFault {
             Self::Expression(rule) => write!(out, "an expression of rule `{rule}` is not valid"),
             Self::Memory => out.write_str("no memory for the guard's working space"),
             Self::PhraseMask(rule) => {
-                write!(out, "rule `{rule}` finds phrases, which cannot be masked: flag or block it")
+                write!(out, "rule `{rule}` finds no value that could be masked: flag or block it")
             }
             Self::Header(pack) => {
                 write!(out, "pack `{pack}` has no name, or a version that is not 1 or more")
@@ -272,6 +289,9 @@ struct RawRule {
     checksum: Option<String>,
     #[serde(default)]
     last: bool,
+    detector: Option<String>,
+    threshold: Option<i32>,
+    channel: Option<String>,
     request: Option<String>,
     response: Option<String>,
     positive: Vec<String>,
@@ -306,7 +326,10 @@ fn read_rule(
 ) -> Result<PackRule, PackFault> {
     let fault = |why: &'static str| PackFault::Shape { rule: raw.name.as_str().into(), why };
     let kind = kind(&raw, stop).map_err(fault)?;
-    let usual = if matches!(kind, PackKind::Phrase(_)) { Action::Flag } else { Action::Mask };
+    let usual = match kind {
+        PackKind::Entity(_) => Action::Mask,
+        PackKind::Phrase(_) | PackKind::Detector(_) => Action::Flag,
+    };
     let action = |name: &Option<String>| {
         let action = match name.as_deref() {
             None => usual,
@@ -320,13 +343,24 @@ fn read_rule(
     };
     let request = action(&raw.request).map_err(fault)?;
     let response = action(&raw.response).map_err(fault)?;
+    let channel = match raw.channel.as_deref() {
+        None => Some(Channel::User),
+        Some(name) => Channel::ALL.into_iter().find(|channel| channel.name() == name),
+    };
+    let channel = channel.ok_or("there is no such `channel`").map_err(fault)?;
     let plain = |texts: &[String]| texts.iter().map(|text| text.replace('¦', "")).collect();
     let (positive, negative) = (plain(&raw.positive), plain(&raw.negative));
     let id = raw.id.unwrap_or_else(|| raw.name.clone());
-    Ok(PackRule { name: raw.name, id, kind, request, response, positive, negative })
+    Ok(PackRule { name: raw.name, id, kind, request, response, channel, positive, negative })
 }
 
 fn kind(raw: &RawRule, stop: &BTreeMap<String, Vec<String>>) -> Result<PackKind, &'static str> {
+    if let Some(name) = &raw.detector {
+        return detector(raw, name).map(PackKind::Detector);
+    }
+    if raw.threshold.is_some() {
+        return Err("it has a `threshold` and no `detector`");
+    }
     let Some(refine) = &raw.refine else {
         let only = raw.anchor.is_none() && raw.digits.is_none() && !raw.at && raw.check.is_none();
         let bare = raw.context.is_empty() && raw.keywords.is_empty() && raw.stop.is_empty();
@@ -429,6 +463,16 @@ const CONTEXT_WITHIN: usize = 40;
 /// How far what a value is assigned to may reach, in bytes.
 const KEYWORDS_WITHIN: usize = 64;
 
+fn detector(raw: &RawRule, name: &str) -> Result<PackDetector, &'static str> {
+    let values = raw.anchor.is_some() || raw.refine.is_some() || raw.placeholder.is_some();
+    let marks = raw.at || raw.digits.is_some() || raw.check.is_some() || raw.edge.is_some();
+    if values || marks || raw.block.is_some() || !raw.phrases.is_empty() {
+        return Err("a rule with a `detector` has no other way to look");
+    }
+    let detector = Detector::named(name).ok_or("there is no such `detector`")?;
+    Ok(PackDetector { detector, threshold: raw.threshold })
+}
+
 /// A space in a phrase stands for up to four blanks or line ends.
 fn spaced(phrase: &str) -> String {
     let mut out = String::with_capacity(phrase.len() * 2);
@@ -489,6 +533,10 @@ mod tests {
             format!("{entity}context = ['a']\nwithin = 97"),
             format!("{entity}context = ['']"),
             format!("{entity}at = true\nstop = ['no such list']"),
+            "phrases = ['x']\nthreshold = 3".to_owned(),
+            "detector = \"structure.luck\"".to_owned(),
+            "phrases = ['x']\nchannel = \"dreams\"".to_owned(),
+            "detector = \"structure.hidden_unicode\"\nat = true".to_owned(),
         ];
         for text in wrong {
             let fault = read("p", &format!("{RULE}{text}")).unwrap_err();

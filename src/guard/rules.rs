@@ -2,13 +2,15 @@
 //!
 //! A rule that is allowed both ways is left out, so it costs nothing.
 
-use crate::base::hit::{Action, Direction};
-use crate::config::model::{Guard, Pattern};
+use crate::base::hit::{Action, Mode};
+use crate::config::model::Guard;
 use crate::guard::context::{Context, any_of};
+use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
 use crate::guard::pack::{
-    Checksum, PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+    Checksum, PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
 };
+use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::secrets::has_crc32;
 use crate::guard::validators::{Check, entropy};
 use regex::Regex;
@@ -31,6 +33,7 @@ pub const fn is_word(found: u16) -> bool {
 #[derive(Debug)]
 pub struct Rules {
     enabled: bool,
+    profiles: Profiles,
     list: Vec<Rule>,
     database: Database,
     /// For each expression of a word, the rules that it nominates.
@@ -38,6 +41,7 @@ pub struct Rules {
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
+    detectors: Detectors,
 }
 
 /// One rule, compiled.
@@ -45,8 +49,8 @@ pub struct Rules {
 pub struct Rule {
     name: Arc<str>,
     id: Arc<str>,
-    request: Action,
-    response: Action,
+    /// By profile, the one without a name first.
+    acts: Box<[Act]>,
     kind: Kind,
 }
 
@@ -57,6 +61,8 @@ pub enum Kind {
     Entity(Box<Entity>),
     /// Phrases.
     Phrase(Vec<Regex>),
+    /// What a detector finds.
+    Detector(PackDetector),
 }
 
 /// A value to look for, compiled.
@@ -83,12 +89,22 @@ impl Rule {
         &self.id
     }
 
-    /// What it does that way.
-    pub const fn action(&self, direction: Direction) -> Action {
-        match direction {
-            Direction::Request => self.request,
-            Direction::Response => self.response,
+    /// What it does there.
+    pub fn action(&self, view: View) -> Action {
+        self.act(view).map_or(Action::Allow, |act| act.does(view))
+    }
+
+    /// What is told of a finding that `action` was done about: in shadow, what would have been.
+    pub fn told(&self, view: View, action: Action) -> (Action, Mode) {
+        match self.act(view) {
+            Some(act) if act.mode() == Mode::Shadow => (act.says(view), Mode::Shadow),
+            Some(_) | None => (action, Mode::Enforce),
         }
+    }
+
+    /// All that it does under the profile of that view.
+    pub fn act(&self, view: View) -> Option<&Act> {
+        self.acts.get(usize::from(view.profile))
     }
 
     /// What it looks for.
@@ -96,11 +112,11 @@ impl Rule {
         &self.kind
     }
 
-    /// The value it looks for, if it is not a phrase.
+    /// The value it looks for, if it looks for one.
     pub const fn entity(&self) -> Option<&Entity> {
         match &self.kind {
             Kind::Entity(entity) => Some(entity),
-            Kind::Phrase(_) => None,
+            Kind::Phrase(_) | Kind::Detector(_) => None,
         }
     }
 }
@@ -125,9 +141,8 @@ impl Rules {
         let (mut list, mut expressions) = (Vec::new(), Vec::new());
         let (mut words, mut stops) = (BTreeMap::new(), BTreeMap::new());
         for pack in packed {
-            let request = configured(config, &pack.name, Direction::Request, pack.request);
-            let response = configured(config, &pack.name, Direction::Response, pack.response);
-            if request == Action::Allow && response == Action::Allow {
+            let acts = profile::acts(config, &pack.name, [pack.request, pack.response]);
+            if acts.iter().all(Act::is_silent) {
                 continue;
             }
             let index = u16::try_from(list.len()).unwrap_or(u16::MAX);
@@ -138,15 +153,16 @@ impl Rules {
                     note_words(&entity, index, &mut words);
                     Kind::Entity(Box::new(compile_entity(entity, &name, &mut stops)?))
                 }
-                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                PackKind::Phrase(_) | PackKind::Detector(_) if acts.iter().any(Act::masks) => {
                     return Err(PackFault::PhraseMask((&*name).into()));
                 }
                 PackKind::Phrase(texts) => {
                     expressions.extend(bounded(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
+                PackKind::Detector(detector) => Kind::Detector(detector),
             };
-            list.push(Rule { name, id: pack.id.into(), request, response, kind });
+            list.push(Rule { name, id: pack.id.into(), acts, kind });
         }
         for (nth, text) in (0..).zip(words.keys()) {
             let text = regex::escape(text);
@@ -158,9 +174,11 @@ impl Rules {
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(Entity::has_mark));
-        let phrases = of(|rule| rule.entity().is_none());
+        let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
+        let detectors = Detectors::of(&list);
         let words = words.into_values().collect();
-        Ok(Self { enabled: config.enabled, list, database, words, anchored, marked, phrases })
+        let (enabled, profiles) = (config.enabled, Profiles::new(config));
+        Ok(Self { enabled, profiles, list, database, words, anchored, marked, phrases, detectors })
     }
 
     /// The names of all rules that do something.
@@ -176,6 +194,11 @@ impl Rules {
     /// Whether guards run at all.
     pub const fn is_enabled(&self) -> bool {
         self.enabled
+    }
+
+    /// The profiles that there are.
+    pub const fn profiles(&self) -> &Profiles {
+        &self.profiles
     }
 
     /// The rule of that index.
@@ -215,6 +238,11 @@ impl Rules {
     /// Entities that a digit or an `@` nominates.
     pub fn marked(&self) -> &[u16] {
         &self.marked
+    }
+
+    /// The rules that are detectors.
+    pub const fn detectors(&self) -> &Detectors {
+        &self.detectors
     }
 
     /// Phrase rules.
@@ -260,22 +288,6 @@ impl Entity {
     pub const fn explores(&self) -> bool {
         matches!(self.pack.check, Check::Card)
     }
-}
-
-/// The longest pattern that fits the name and speaks of that way decides.
-fn configured(config: &Guard, name: &str, direction: Direction, usual: Action) -> Action {
-    let spoken = config.actions.iter().filter_map(|entry| {
-        let action = match direction {
-            Direction::Request => entry.request,
-            Direction::Response => entry.response,
-        };
-        let rank = match &entry.rule {
-            Pattern::Exact(own) => (own.len(), true),
-            Pattern::Prefix(own) => (own.len(), false),
-        };
-        action.filter(|_| entry.rule.matches(name)).map(|action| (rank, action))
-    });
-    spoken.max_by_key(|(rank, _)| *rank).map_or(usual, |(_, action)| action)
 }
 
 fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {
@@ -360,7 +372,7 @@ mod tests {
     use proptest::test_runner::TestRunner;
 
     fn action(rule: Pattern, request: Option<Action>, response: Option<Action>) -> GuardAction {
-        GuardAction { rule, request, response }
+        GuardAction { request, response, ..GuardAction::new(rule) }
     }
 
     #[test]
@@ -370,10 +382,10 @@ mod tests {
             action(Pattern::Exact("pii.card".into()), Some(Action::Block), None),
             action(Pattern::Prefix("injection.".into()), Some(Action::Allow), Some(Action::Allow)),
         ];
-        let rules = Rules::compile(&Guard { enabled: true, actions }).unwrap();
+        let rules = Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap();
         let of = |name: &str| {
             let rule = rules.list.iter().find(|rule| **rule.name() == *name).unwrap();
-            (rule.action(Direction::Request), rule.action(Direction::Response))
+            (rule.action(Direction::Request.into()), rule.action(Direction::Response.into()))
         };
         assert_eq!(of("pii.card"), (Action::Block, Action::Block));
         assert_eq!(of("pii.email"), (Action::Flag, Action::Block));
@@ -385,13 +397,16 @@ mod tests {
     fn a_phrase_that_should_be_masked_is_refused_by_name() {
         let actions =
             vec![action(Pattern::Exact("injection.secrecy".into()), Some(Action::Mask), None)];
-        let fault = Rules::compile(&Guard { enabled: true, actions }).unwrap_err();
+        let fault =
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap_err();
         assert_eq!(fault, PackFault::PhraseMask("injection.secrecy".into()));
     }
 
     #[test]
     fn whatever_an_expression_matches_is_nominated_by_its_anchor() {
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let scratch = Scratch::of(&rules.database).unwrap();
         let mut runner = TestRunner::deterministic();
         for &index in rules.anchored() {
@@ -413,7 +428,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_has_no_rules() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         assert_eq!((rules.count(), rules.is_enabled()), (0, false));
     }
 }

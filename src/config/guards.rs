@@ -95,11 +95,16 @@ struct Carried {
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 4] = [
+const PACKS: [&str; 9] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
     include_str!("../../config/packs/structure.toml"),
+    include_str!("../../config/packs/code.toml"),
+    include_str!("../../config/packs/url.toml"),
+    include_str!("../../config/packs/toxicity.toml"),
+    include_str!("../../config/packs/topic.toml"),
+    include_str!("../../config/packs/brand.toml"),
 ];
 
 fn carried() -> Vec<Carried> {

@@ -146,7 +146,9 @@ fn compiles(expression: &Expression) -> bool {
 }
 
 fn pattern(expression: &Expression) -> Result<Pattern, ExpressionFault> {
-    let mut flags = PatternFlags::UTF8;
+    // Plain letters need no letters of other scripts that fold to them: it compiles in a fraction.
+    let is_plain = expression.text.is_ascii() && !expression.text.contains(r"\x{");
+    let mut flags = if is_plain { PatternFlags::empty() } else { PatternFlags::UTF8 };
     if expression.caseless {
         flags |= PatternFlags::CASELESS;
     }

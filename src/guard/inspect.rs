@@ -8,6 +8,7 @@ use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
+use crate::guard::context::WITHIN_MAX;
 use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
@@ -15,7 +16,7 @@ use crate::guard::mask::{Masks, Value, written};
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::{Phrase, in_text};
 use crate::guard::profile::View;
-use crate::guard::rules::Rules;
+use crate::guard::rules::{Rules, is_word};
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
@@ -144,7 +145,8 @@ impl Matcher {
         );
         noted.sort_unstable();
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
-        let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
+        let is_anchor =
+            |rule| is_word(rule) || rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
         let source = match scan {
             Scan::Whole => Source::Known(&self.candidates),
@@ -283,6 +285,10 @@ impl Anchors<'_> {
             if end > at {
                 return end.checked_sub(1);
             }
+            // What stands behind a word may be a value without a digit.
+            if is_word(candidate.rule) && end + WITHIN_MAX > at {
+                return Some(at);
+            }
             self.next += 1;
         }
     }
@@ -313,7 +319,8 @@ fn look(
     let mut run = Run::starting_at(start);
     while let Some(place) = next_place(joined, run.taken(), anchors) {
         if run.is_at_rest() {
-            run.skip_to(border_before(joined, run.taken()..place));
+            let border = border_before(joined, run.taken()..place);
+            run.skip_to(border, joined.get(start..border).unwrap_or_default());
         }
         // Up to the end of what may be there, and on until nothing is undecided.
         let rest = joined.get(run.taken()..).unwrap_or_default();

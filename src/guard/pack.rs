@@ -1,24 +1,42 @@
 //! Reads packs: rules as data, in the TOML files of `config/packs`.
 //!
+//! A pack begins with `[pack]`: its `name`, its `version` and, if it is not `enforce`, its `mode`
+//! (`shadow`: found and told, nothing is masked or blocked; `off`). `[stop]` has lists of words
+//! under a name. Then come the rules.
+//!
 //! An *entity* rule says what nominates a place (`anchor`: a Hyperscan expression with a literal
-//! that each match contains; or `digits`: how many; or `at`: an `@`), what the value looks like
-//! (`refine`, its first group if it has one), which check makes it a hit and what may not stand
-//! beside it. A *phrase* rule has `phrases` only. A *detector* rule names code that looks
-//! (`detector`), with an optional `threshold`. All bring examples, which a test runs.
+//! that each match contains; or `digits`: how many; or `at`: an `@`; or nothing but its words),
+//! what the value looks like (`refine`, its first group if it has one), which `check` makes it a
+//! hit and what may not stand beside it (`edge`). Its words must stand before the value, at most
+//! `within` bytes: `context` anywhere near, `keywords` in what the value is assigned to (`join` is
+//! `named` where the name ends with the word, `adjacent` where nothing but quotes stands between;
+//! `quoted` asks for a quote; `unless` has words that rule it out in the name). `entropy`
+//! is the least Shannon entropy in bits for each character, `stop` names lists of which no word
+//! may be in the value, `stop_values` are values that everybody knows, a right `checksum` needs none
+//! of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. A
+//! *detector* rule names code that looks (`detector`), with an optional `threshold`. All bring
+//! examples, which a test and `ringwall check` run; `id` says what other catalogues call it.
 
 use crate::base::hit::Action;
 use crate::base::text::Channel;
+use crate::guard::context::{Join, WITHIN_MAX, WORD_BYTES_MAX};
 use crate::guard::detect::Detector;
 use crate::guard::validators::Check;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The packs that come with Ringwall.
-pub const PACKS: [(&str, &str); 4] = [
+pub const PACKS: [(&str, &str); 9] = [
     ("pii", include_str!("../../config/packs/pii.toml")),
     ("secrets", include_str!("../../config/packs/secrets.toml")),
     ("injection", include_str!("../../config/packs/injection.toml")),
     ("structure", include_str!("../../config/packs/structure.toml")),
+    ("code", include_str!("../../config/packs/code.toml")),
+    ("url", include_str!("../../config/packs/url.toml")),
+    ("toxicity", include_str!("../../config/packs/toxicity.toml")),
+    ("topic", include_str!("../../config/packs/topic.toml")),
+    ("brand", include_str!("../../config/packs/brand.toml")),
 ];
 
 /// What blanks and dashes within numbers are, inside a character class of `refine`.
@@ -30,6 +48,8 @@ const SHORTHANDS: [(&str, &str); 2] =
 pub struct PackRule {
     /// Its name, such as `pii.card`.
     pub name: String,
+    /// What other catalogues call it; its name if they do not.
+    pub id: String,
     /// What it looks for.
     pub kind: PackKind,
     /// What is done on the way to the upstream, unless the configuration says otherwise.
@@ -79,6 +99,40 @@ pub struct PackEntity {
     pub edge: Edge,
     /// Whether it opens a block that is masked up to its end.
     pub is_block: bool,
+    /// The words that must stand before it, if any must.
+    pub words: Option<PackWords>,
+    /// The least entropy, in bits for each character; zero asks for none.
+    pub entropy_min: f64,
+    /// No value holds one of these words.
+    pub stop: Vec<String>,
+    /// No value is one of these.
+    pub stop_values: Vec<String>,
+    /// The sum that a value may carry: one that does needs no entropy and no list.
+    pub checksum: Option<Checksum>,
+    /// Whether it takes only what other rules leave.
+    pub is_last: bool,
+}
+
+/// A sum that a value carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// CRC-32 in six digits of base 62 at the end.
+    Crc32,
+}
+
+/// Words that must stand before a value.
+#[derive(Clone, Debug)]
+pub struct PackWords {
+    /// The words, in any case.
+    pub list: Vec<String>,
+    /// How many bytes may stand between.
+    pub within: usize,
+    /// What these may be.
+    pub join: Join,
+    /// Whether a quote must stand before the value.
+    pub quoted: bool,
+    /// Words that rule the value out where they stand in the name.
+    pub unless: Vec<String>,
 }
 
 /// What makes an island worth a look.
@@ -90,6 +144,8 @@ pub enum Trigger {
     At,
     /// So many digits.
     Digits(usize),
+    /// One of its words, before it.
+    Words,
 }
 
 /// What may not stand beside a value.
@@ -103,6 +159,8 @@ pub enum Edge {
     Free,
     /// A letter, a digit, a plus, or a point or dash that a digit stands behind.
     Number,
+    /// A letter, a digit, or a sign that tokens go on with: `_ - + / ~ %`.
+    Token,
 }
 
 /// Why a pack, or what the configuration makes of it, is refused.
@@ -115,10 +173,26 @@ pub enum PackFault {
     /// A phrase or detector rule is told to mask. It can flag or block: by the time a phrase is
     /// complete, its beginning has left.
     PhraseMask(Box<str>),
+    /// A pack does not say its name, or its version is zero.
+    Header(Box<str>),
     /// A rule says too much, too little or a word that does not exist.
-    Shape(Box<str>),
+    Shape {
+        /// The rule.
+        rule: Box<str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A pack is not TOML of the right form.
-    Syntax(Box<str>),
+    Syntax {
+        /// The pack.
+        pack: Box<str>,
+        /// Where, counted from one.
+        line: usize,
+        /// Where in the line, counted from one.
+        column: usize,
+        /// What the reader of TOML says.
+        why: Box<str>,
+    },
     /// More than 65,535 rules.
     TooMany,
     /// A phrase has no bound on its length, or a bound that streams cannot look back over.
@@ -133,8 +207,13 @@ impl fmt::Display for PackFault {
             Self::PhraseMask(rule) => {
                 write!(out, "rule `{rule}` finds no value that could be masked: flag or block it")
             }
-            Self::Shape(rule) => write!(out, "rule `{rule}` is not complete or contradicts itself"),
-            Self::Syntax(pack) => write!(out, "pack `{pack}` cannot be read"),
+            Self::Header(pack) => {
+                write!(out, "pack `{pack}` has no name, or a version that is not 1 or more")
+            }
+            Self::Shape { rule, why } => write!(out, "rule `{rule}`: {why}"),
+            Self::Syntax { pack, line, column, why } => {
+                write!(out, "pack `{pack}`, line {line}, column {column}: {why}")
+            }
             Self::TooMany => out.write_str("there are more than 65,535 rules"),
             Self::Unbounded(rule) => write!(out, "a phrase of rule `{rule}` has no short bound"),
         }
@@ -146,13 +225,40 @@ impl std::error::Error for PackFault {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPack {
+    pack: RawHeader,
+    #[serde(default)]
+    stop: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     rule: Vec<RawRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHeader {
+    name: String,
+    version: u32,
+    #[serde(default)]
+    mode: Mode,
+}
+
+/// What a whole pack does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// What its rules say.
+    #[default]
+    Enforce,
+    /// What its rules find is told; nothing is masked or blocked.
+    Shadow,
+    /// Nothing.
+    Off,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
     name: String,
+    id: Option<String>,
     placeholder: Option<String>,
     anchor: Option<String>,
     digits: Option<usize>,
@@ -164,6 +270,25 @@ struct RawRule {
     block: Option<String>,
     #[serde(default)]
     phrases: Vec<String>,
+    #[serde(default)]
+    context: Vec<String>,
+    #[serde(default)]
+    keywords: Vec<String>,
+    within: Option<usize>,
+    join: Option<String>,
+    #[serde(default)]
+    quoted: bool,
+    #[serde(default)]
+    unless: Vec<String>,
+    #[serde(default)]
+    entropy: f64,
+    #[serde(default)]
+    stop: Vec<String>,
+    #[serde(default)]
+    stop_values: Vec<String>,
+    checksum: Option<String>,
+    #[serde(default)]
+    last: bool,
     detector: Option<String>,
     threshold: Option<i32>,
     channel: Option<String>,
@@ -175,88 +300,177 @@ struct RawRule {
 
 /// Reads one pack.
 pub fn read(pack: &str, text: &str) -> Result<Vec<PackRule>, PackFault> {
-    let raw: RawPack = toml::from_str(text).ok().ok_or_else(|| PackFault::Syntax(pack.into()))?;
-    raw.rule.into_iter().map(rule).collect()
+    let raw: RawPack = toml::from_str(text).map_err(|fault| syntax(pack, text, &fault))?;
+    if raw.pack.name.is_empty() || raw.pack.version == 0 {
+        return Err(PackFault::Header(pack.into()));
+    }
+    let mode = raw.pack.mode;
+    let rules = raw.rule.into_iter().map(|rule| read_rule(rule, &raw.stop, mode));
+    let rules: Result<Vec<PackRule>, PackFault> = rules.collect();
+    Ok(if mode == Mode::Off { Vec::new() } else { rules? })
 }
 
-fn rule(raw: RawRule) -> Result<PackRule, PackFault> {
-    let fault = || PackFault::Shape(raw.name.as_str().into());
-    let kind = kind(&raw).ok_or_else(fault)?;
+/// Where a pack cannot be read and why, without a word of what it says there.
+fn syntax(pack: &str, text: &str, fault: &toml::de::Error) -> PackFault {
+    let at = fault.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+    PackFault::Syntax { pack: pack.into(), line, column, why: fault.message().into() }
+}
+
+fn read_rule(
+    raw: RawRule,
+    stop: &BTreeMap<String, Vec<String>>,
+    mode: Mode,
+) -> Result<PackRule, PackFault> {
+    let fault = |why: &'static str| PackFault::Shape { rule: raw.name.as_str().into(), why };
+    let kind = kind(&raw, stop).map_err(fault)?;
     let usual = match kind {
         PackKind::Entity(_) => Action::Mask,
         PackKind::Phrase(_) | PackKind::Detector(_) => Action::Flag,
     };
-    let action = |name: &Option<String>| match name.as_deref() {
-        None => Some(usual),
-        Some("allow") => Some(Action::Allow),
-        Some("flag") => Some(Action::Flag),
-        Some("mask") => Some(Action::Mask),
-        Some("block") => Some(Action::Block),
-        Some(_) => None,
+    let action = |name: &Option<String>| {
+        let action = match name.as_deref() {
+            None => usual,
+            Some("allow") => Action::Allow,
+            Some("flag") => Action::Flag,
+            Some("mask") => Action::Mask,
+            Some("block") => Action::Block,
+            Some(_) => return Err("an action is none of `allow`, `flag`, `mask` and `block`"),
+        };
+        Ok(if mode == Mode::Shadow { action.min(Action::Flag) } else { action })
     };
-    let request = action(&raw.request).ok_or_else(fault)?;
-    let response = action(&raw.response).ok_or_else(fault)?;
+    let request = action(&raw.request).map_err(fault)?;
+    let response = action(&raw.response).map_err(fault)?;
     let channel = match raw.channel.as_deref() {
         None => Some(Channel::User),
         Some(name) => Channel::ALL.into_iter().find(|channel| channel.name() == name),
     };
-    let channel = channel.ok_or_else(fault)?;
+    let channel = channel.ok_or("there is no such `channel`").map_err(fault)?;
     let plain = |texts: &[String]| texts.iter().map(|text| text.replace('¦', "")).collect();
     let (positive, negative) = (plain(&raw.positive), plain(&raw.negative));
-    Ok(PackRule { name: raw.name, kind, request, response, channel, positive, negative })
+    let id = raw.id.unwrap_or_else(|| raw.name.clone());
+    Ok(PackRule { name: raw.name, id, kind, request, response, channel, positive, negative })
 }
 
-fn kind(raw: &RawRule) -> Option<PackKind> {
+fn kind(raw: &RawRule, stop: &BTreeMap<String, Vec<String>>) -> Result<PackKind, &'static str> {
     if let Some(name) = &raw.detector {
         return detector(raw, name).map(PackKind::Detector);
     }
     if raw.threshold.is_some() {
-        return None;
+        return Err("it has a `threshold` and no `detector`");
     }
     let Some(refine) = &raw.refine else {
         let only = raw.anchor.is_none() && raw.digits.is_none() && !raw.at && raw.check.is_none();
-        let phrases = !raw.phrases.is_empty() && raw.placeholder.is_none();
-        let spaced = || raw.phrases.iter().map(|phrase| spaced(phrase)).collect();
-        return (only && phrases).then(|| PackKind::Phrase(spaced()));
+        let bare = raw.context.is_empty() && raw.keywords.is_empty() && raw.stop.is_empty();
+        if raw.phrases.is_empty() {
+            return Err("it has neither `refine` nor `phrases`");
+        }
+        if !only || !bare || raw.placeholder.is_some() {
+            return Err("a rule with `phrases` has no other way to look");
+        }
+        return Ok(PackKind::Phrase(raw.phrases.iter().map(|phrase| spaced(phrase)).collect()));
     };
-    let trigger = match (&raw.anchor, raw.digits, raw.at) {
-        (Some(anchor), None, false) => Trigger::Anchor(anchor.clone()),
-        (None, Some(digits), false) => Trigger::Digits(digits),
-        (None, None, true) => Trigger::At,
-        _ => return None,
-    };
+    if !raw.phrases.is_empty() {
+        return Err("it has both `refine` and `phrases`");
+    }
+    let placeholder = raw.placeholder.clone().unwrap_or_default();
+    if !is_placeholder(&placeholder) {
+        return Err("its `placeholder` is not `[NAME]`, in capitals");
+    }
+    let words = words(raw)?;
     let edge = match raw.edge.as_deref() {
         Some("alnum") => Edge::Alphanumeric,
         Some("digit") => Edge::Digit,
         Some("none") => Edge::Free,
         Some("number") => Edge::Number,
-        _ => return None,
+        Some("token") => Edge::Token,
+        _ => return Err("its `edge` is none of `alnum`, `digit`, `none`, `number` and `token`"),
     };
     let check = match &raw.check {
-        Some(name) => Check::named(name)?,
+        Some(name) => Check::named(name).ok_or("there is no such `check`")?,
         None => Check::None,
     };
     let is_block = match raw.block.as_deref() {
         None => false,
         Some("pem") => true,
-        Some(_) => return None,
+        Some(_) => return Err("its `block` is not `pem`"),
     };
-    let placeholder = raw.placeholder.clone()?;
-    if !raw.phrases.is_empty() || !is_placeholder(&placeholder) {
-        return None;
+    let checksum = match raw.checksum.as_deref() {
+        None => None,
+        Some("crc32") => Some(Checksum::Crc32),
+        Some(_) => return Err("its `checksum` is not `crc32`"),
+    };
+    let mut stops = Vec::new();
+    for list in &raw.stop {
+        stops
+            .extend(stop.get(list).ok_or("it names a list of `[stop]` that is not there")?.clone());
     }
-    let refine =
-        SHORTHANDS.iter().fold(refine.clone(), |refine, (name, class)| refine.replace(name, class));
-    Some(PackKind::Entity(PackEntity { placeholder, trigger, refine, check, edge, is_block }))
+    Ok(PackKind::Entity(PackEntity {
+        placeholder,
+        trigger: trigger(raw, words.is_some())?,
+        refine: SHORTHANDS
+            .iter()
+            .fold(refine.clone(), |text, (name, class)| text.replace(name, class)),
+        check,
+        edge,
+        is_block,
+        words,
+        entropy_min: raw.entropy,
+        stop: stops,
+        stop_values: raw.stop_values.iter().map(|value| value.replace('¦', "")).collect(),
+        checksum,
+        is_last: raw.last,
+    }))
 }
 
-fn detector(raw: &RawRule, name: &str) -> Option<PackDetector> {
+fn trigger(raw: &RawRule, has_words: bool) -> Result<Trigger, &'static str> {
+    match (&raw.anchor, raw.digits, raw.at) {
+        (Some(anchor), None, false) => Ok(Trigger::Anchor(anchor.clone())),
+        (None, Some(digits), false) => Ok(Trigger::Digits(digits)),
+        (None, None, true) => Ok(Trigger::At),
+        (None, None, false) if has_words => Ok(Trigger::Words),
+        (None, None, false) => Err("nothing nominates it: `anchor`, `digits`, `at` or words"),
+        _ => Err("it has more than one of `anchor`, `digits` and `at`"),
+    }
+}
+
+fn words(raw: &RawRule) -> Result<Option<PackWords>, &'static str> {
+    let (list, join, usual) = match (raw.context.is_empty(), raw.keywords.is_empty()) {
+        (true, true) => return Ok(None),
+        (false, true) => (&raw.context, Join::Near, CONTEXT_WITHIN),
+        (true, false) => (&raw.keywords, Join::Assigned, KEYWORDS_WITHIN),
+        (false, false) => return Err("it has both `context` and `keywords`"),
+    };
+    let join = match (raw.join.as_deref(), join) {
+        (None, join) => join,
+        (Some("named"), Join::Assigned) => Join::Named,
+        (Some("adjacent"), Join::Assigned) => Join::Adjacent,
+        _ => return Err("its `join` is neither `named` nor `adjacent`, or it has no `keywords`"),
+    };
+    let within = raw.within.unwrap_or(usual);
+    let fits = |word: &String| (1..=WORD_BYTES_MAX).contains(&word.len());
+    if within > WITHIN_MAX || !list.iter().all(fits) {
+        return Err("its words are up to 48 bytes long and up to 96 bytes away");
+    }
+    let (list, unless) = (list.clone(), raw.unless.clone());
+    Ok(Some(PackWords { list, within, join, quoted: raw.quoted, unless }))
+}
+
+/// How far words are looked for before a value, in bytes, unless the rule says otherwise.
+const CONTEXT_WITHIN: usize = 40;
+/// How far what a value is assigned to may reach, in bytes.
+const KEYWORDS_WITHIN: usize = 64;
+
+fn detector(raw: &RawRule, name: &str) -> Result<PackDetector, &'static str> {
     let values = raw.anchor.is_some() || raw.refine.is_some() || raw.placeholder.is_some();
     let marks = raw.at || raw.digits.is_some() || raw.check.is_some() || raw.edge.is_some();
     if values || marks || raw.block.is_some() || !raw.phrases.is_empty() {
-        return None;
+        return Err("a rule with a `detector` has no other way to look");
     }
-    Some(PackDetector { detector: Detector::named(name)?, threshold: raw.threshold })
+    let detector = Detector::named(name).ok_or("there is no such `detector`")?;
+    Ok(PackDetector { detector, threshold: raw.threshold })
 }
 
 /// A space in a phrase stands for up to four blanks or line ends.
@@ -286,7 +500,8 @@ fn is_placeholder(text: &str) -> bool {
 mod tests {
     use super::{PACKS, PackFault, PackKind, read};
 
-    const RULE: &str = "[[rule]]\nname = \"a.b\"\npositive = []\nnegative = []\n";
+    const RULE: &str = "[pack]\nname = \"p\"\nversion = 1\n[stop]\nlist = [\"none\"]\n\
+                        [[rule]]\nname = \"a.b\"\npositive = []\nnegative = []\n";
 
     #[test]
     fn the_packs_that_come_along_are_read_and_have_examples() {
@@ -313,6 +528,11 @@ mod tests {
             format!("{entity}at = true\nrequest = \"drop\""),
             entity.replace("[A]", "<a>") + "at = true",
             "phrases = ['x']\nat = true".to_owned(),
+            "phrases = ['x']\ncontext = ['y']".to_owned(),
+            format!("{entity}context = ['a']\nkeywords = ['b']"),
+            format!("{entity}context = ['a']\nwithin = 97"),
+            format!("{entity}context = ['']"),
+            format!("{entity}at = true\nstop = ['no such list']"),
             "phrases = ['x']\nthreshold = 3".to_owned(),
             "detector = \"structure.luck\"".to_owned(),
             "phrases = ['x']\nchannel = \"dreams\"".to_owned(),
@@ -320,9 +540,11 @@ mod tests {
         ];
         for text in wrong {
             let fault = read("p", &format!("{RULE}{text}")).unwrap_err();
-            assert_eq!(fault, PackFault::Shape("a.b".into()), "{text}");
+            let is_named = matches!(&fault, PackFault::Shape { rule, .. } if **rule == *"a.b");
+            assert!(is_named, "{fault}: {text}");
         }
         let fault = read("p", &format!("{RULE}{entity}colour = 1")).unwrap_err();
-        assert_eq!(fault, PackFault::Syntax("p".into()));
+        let PackFault::Syntax { line, column, why, .. } = &fault else { panic!("{fault}") };
+        assert_eq!((*line, *column), (13, 1), "{why}");
     }
 }

@@ -4,18 +4,30 @@
 
 use crate::base::hit::{Action, Mode};
 use crate::config::model::Guard;
+use crate::guard::context::{Context, any_of};
 use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
 use crate::guard::pack::{
-    PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+    Checksum, PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
 };
 use crate::guard::profile::{self, Act, Profiles, View};
-use crate::guard::validators::Check;
+use crate::guard::secrets::has_crc32;
+use crate::guard::validators::{Check, entropy};
 use regex::Regex;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 /// The longest phrase, in bytes: as far as a stream looks back.
 pub const PHRASE_BYTES_MAX: usize = 512;
+
+/// Findings of the database from here on are words, not rules.
+const WORDS_FROM: u16 = 0x8000;
+
+/// Whether a finding of the database is a word that nominates rules.
+pub const fn is_word(found: u16) -> bool {
+    found >= WORDS_FROM
+}
 
 /// All rules that do something, compiled.
 #[derive(Debug)]
@@ -24,6 +36,8 @@ pub struct Rules {
     profiles: Profiles,
     list: Vec<Rule>,
     database: Database,
+    /// For each expression of a word, the rules that it nominates.
+    words: Vec<Vec<u16>>,
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
@@ -34,6 +48,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Rule {
     name: Arc<str>,
+    id: Arc<str>,
     /// By profile, the one without a name first.
     acts: Box<[Act]>,
     kind: Kind,
@@ -57,12 +72,21 @@ pub struct Entity {
     pub pack: PackEntity,
     /// `refine`, compiled.
     pub refine: Regex,
+    /// Its words, compiled.
+    pub context: Option<Context>,
+    /// One of its stop words.
+    stop: Option<Regex>,
 }
 
 impl Rule {
     /// The name, such as `pii.card`.
     pub const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What other catalogues call it.
+    pub const fn id(&self) -> &Arc<str> {
+        &self.id
     }
 
     /// What it does there.
@@ -111,10 +135,11 @@ impl Rules {
 
     /// Compiles these rules with the configured actions.
     pub fn from_packs(config: &Guard, packed: Vec<PackRule>) -> Result<Self, PackFault> {
-        if u16::try_from(packed.len()).is_err() {
+        if packed.len() >= usize::from(WORDS_FROM) {
             return Err(PackFault::TooMany);
         }
         let (mut list, mut expressions) = (Vec::new(), Vec::new());
+        let (mut words, mut stops) = (BTreeMap::new(), BTreeMap::new());
         for pack in packed {
             let acts = profile::acts(config, &pack.name, [pack.request, pack.response]);
             if acts.iter().all(Act::is_silent) {
@@ -125,7 +150,8 @@ impl Rules {
             let kind = match pack.kind {
                 PackKind::Entity(entity) => {
                     expressions.extend(anchor(&entity, index));
-                    Kind::Entity(Box::new(compile_entity(entity, &name)?))
+                    note_words(&entity, index, &mut words);
+                    Kind::Entity(Box::new(compile_entity(entity, &name, &mut stops)?))
                 }
                 PackKind::Phrase(_) | PackKind::Detector(_) if acts.iter().any(Act::masks) => {
                     return Err(PackFault::PhraseMask((&*name).into()));
@@ -136,18 +162,23 @@ impl Rules {
                 }
                 PackKind::Detector(detector) => Kind::Detector(detector),
             };
-            list.push(Rule { name, acts, kind });
+            list.push(Rule { name, id: pack.id.into(), acts, kind });
+        }
+        for (nth, text) in (0..).zip(words.keys()) {
+            let text = regex::escape(text);
+            expressions.push(Expression { text, caseless: true, rule: WORDS_FROM + nth });
         }
         let database = database(&list, &expressions)?;
         let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
             (0..).zip(&list).filter_map(|(index, rule)| wanted(rule).then_some(index)).collect()
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
-        let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
+        let marked = of(|rule| rule.entity().is_some_and(Entity::has_mark));
         let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
         let detectors = Detectors::of(&list);
+        let words = words.into_values().collect();
         let (enabled, profiles) = (config.enabled, Profiles::new(config));
-        Ok(Self { enabled, profiles, list, database, anchored, marked, phrases, detectors })
+        Ok(Self { enabled, profiles, list, database, words, anchored, marked, phrases, detectors })
     }
 
     /// The names of all rules that do something.
@@ -186,6 +217,19 @@ impl Rules {
         &self.database
     }
 
+    /// Whether any rule has words that must stand before its value.
+    pub const fn has_words(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Adds the rules that this one of the database's findings speaks for.
+    pub fn nominate(&self, found: u16, nominated: &mut Vec<u16>) {
+        match found.checked_sub(WORDS_FROM) {
+            Some(word) => nominated.extend(self.words.get(usize::from(word)).into_iter().flatten()),
+            None => nominated.push(found),
+        }
+    }
+
     /// Entities that Hyperscan nominates.
     pub fn anchored(&self) -> &[u16] {
         &self.anchored
@@ -209,13 +253,32 @@ impl Rules {
 
 impl Entity {
     const fn is_anchored(&self) -> bool {
-        matches!(self.pack.trigger, Trigger::Anchor(_))
+        matches!(self.pack.trigger, Trigger::Anchor(_) | Trigger::Words)
+    }
+
+    const fn has_mark(&self) -> bool {
+        matches!(self.pack.trigger, Trigger::At | Trigger::Digits(_))
+    }
+
+    /// Whether a value has the entropy, and none of the words, that the rule asks for.
+    pub fn accepts(&self, value: &str) -> bool {
+        let known = |known: &String| known.eq_ignore_ascii_case(value);
+        let is_summed = match self.pack.checksum {
+            Some(Checksum::Crc32) => has_crc32(value),
+            None => false,
+        };
+        if is_summed {
+            return true;
+        }
+        (self.pack.entropy_min <= 0.0 || entropy(value) >= self.pack.entropy_min)
+            && !self.pack.stop_values.iter().any(known)
+            && !self.stop.as_ref().is_some_and(|stop| stop.is_match(value))
     }
 
     /// Whether a text with so many digits, with or without an `@`, is worth a look.
     pub const fn is_marked(&self, digits: usize, at: bool) -> bool {
         match self.pack.trigger {
-            Trigger::Anchor(_) => false,
+            Trigger::Anchor(_) | Trigger::Words => false,
             Trigger::At => at,
             Trigger::Digits(least) => digits >= least,
         }
@@ -230,17 +293,49 @@ impl Entity {
 fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {
     match &entity.trigger {
         Trigger::Anchor(text) => Some(Expression { text: text.clone(), caseless: false, rule }),
-        Trigger::At | Trigger::Digits(_) => None,
+        Trigger::At | Trigger::Digits(_) | Trigger::Words => None,
     }
 }
 
-fn compile_entity(pack: PackEntity, name: &str) -> Result<Entity, PackFault> {
+/// Notes which words nominate the rule.
+fn note_words(entity: &PackEntity, rule: u16, words: &mut BTreeMap<String, Vec<u16>>) {
+    if entity.trigger != Trigger::Words {
+        return;
+    }
+    for word in entity.words.iter().flat_map(|words| &words.list) {
+        let rules = words.entry(word.to_lowercase()).or_default();
+        if rules.last() != Some(&rule) {
+            rules.push(rule);
+        }
+    }
+}
+
+fn compile_entity(
+    pack: PackEntity,
+    name: &str,
+    stops: &mut BTreeMap<String, Regex>,
+) -> Result<Entity, PackFault> {
     let fault = || PackFault::Expression(name.into());
     let refine = Regex::new(&pack.refine).ok().ok_or_else(fault)?;
     if refine.is_match("") {
         return Err(fault());
     }
-    Ok(Entity { pack, refine })
+    let context = match &pack.words {
+        Some(words) => {
+            let built = Context::compile(words);
+            Some(built.ok_or_else(fault)?)
+        }
+        None => None,
+    };
+    let stop = match pack.stop.as_slice() {
+        [] => None,
+        // Rules share their lists, and so what is made of them.
+        words => Some(match stops.entry(words.join("|")) {
+            Entry::Occupied(built) => built.get().clone(),
+            Entry::Vacant(place) => place.insert(any_of(words).ok_or_else(fault)?).clone(),
+        }),
+    };
+    Ok(Entity { pack, refine, context, stop })
 }
 
 fn bounded(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
@@ -271,7 +366,7 @@ mod tests {
     use crate::base::hit::{Action, Direction};
     use crate::config::model::{Guard, GuardAction, Pattern};
     use crate::guard::hyperscan::Scratch;
-    use crate::guard::pack::PackFault;
+    use crate::guard::pack::{PackFault, Trigger};
     use proptest::strategy::{Strategy as _, ValueTree as _};
     use proptest::string::string_regex;
     use proptest::test_runner::TestRunner;
@@ -295,7 +390,6 @@ mod tests {
         assert_eq!(of("pii.card"), (Action::Block, Action::Block));
         assert_eq!(of("pii.email"), (Action::Flag, Action::Block));
         assert_eq!(of("secret.jwt"), (Action::Mask, Action::Mask));
-        assert!(rules.phrases().is_empty());
         assert!(rules.names().all(|name| !name.starts_with("injection.")));
     }
 
@@ -317,6 +411,10 @@ mod tests {
         let mut runner = TestRunner::deterministic();
         for &index in rules.anchored() {
             let rule = rules.get(index).unwrap();
+            // What stands before the value nominates these.
+            if rule.entity().unwrap().pack.trigger == Trigger::Words {
+                continue;
+            }
             let values = string_regex(rule.entity().unwrap().refine.as_str()).unwrap();
             for _ in 0..100 {
                 let value = values.new_tree(&mut runner).unwrap().current();

@@ -6,12 +6,16 @@
 //! private key, up to its end marker.
 
 use crate::base::hit::Action;
+use crate::guard::context::REACH;
 use crate::guard::islands::{Cutter, Growth, OVERLAP, WINDOW, is_blank, is_member};
 use crate::guard::search::{BlockedBy, Match, Piece, Search};
 use std::ops::Range;
 
 /// The body of a private key is dropped up to its end marker, or so many bytes.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
+/// How much of the latest text is kept at least: a window of an island, and what words before a
+/// value need.
+const SEEN_BYTES_MIN: usize = 2 * WINDOW;
 
 /// What was found, or how far the last mask goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Run {
     /// The undecided text, with `context` bytes of decided text before it.
     held: String,
     context: usize,
+    /// The latest text up to here, for the words that must stand before a value.
+    seen: String,
     /// How many bytes of the text were taken.
     taken: usize,
     /// Up to where everything is decided.
@@ -83,6 +89,7 @@ impl Run {
             cutter: Cutter::NEW,
             held: String::new(),
             context: 0,
+            seen: String::new(),
             taken: at,
             decided: at,
             found: Vec::new(),
@@ -114,6 +121,7 @@ impl Run {
             State::Within if is_member(next) => return self.extend(next, search),
             State::Within if !bare && is_blank(next) && self.cutter.may_join(&self.held) => {
                 self.held.push(next);
+                self.remember(next);
                 self.taken += next.len_utf8();
                 self.state = State::Blank;
             }
@@ -169,8 +177,12 @@ impl Run {
         self.taken
     }
 
-    /// Goes on at `at`: what lies before it needs no look. Only at rest.
-    pub const fn skip_to(&mut self, at: usize) {
+    /// Goes on at `at`: what lies before it needs no look. Only at rest. `before` is the text that
+    /// ends there.
+    pub fn skip_to(&mut self, at: usize, before: &str) {
+        self.seen.clear();
+        let from = before.ceil_char_boundary(before.len().saturating_sub(REACH));
+        self.seen.push_str(before.get(from..).unwrap_or_default());
         self.taken = at;
         self.decided = at;
     }
@@ -184,7 +196,16 @@ impl Run {
         self.held.trim_end_matches(is_blank)
     }
 
+    fn remember(&mut self, next: char) {
+        if self.seen.len() >= 2 * SEEN_BYTES_MIN {
+            let cut = self.seen.floor_char_boundary(self.seen.len() - SEEN_BYTES_MIN);
+            self.seen.drain(..cut);
+        }
+        self.seen.push(next);
+    }
+
     fn pass(&mut self, next: char) {
+        self.remember(next);
         self.taken += next.len_utf8();
         self.decided = self.taken;
     }
@@ -209,6 +230,7 @@ impl Run {
 
     fn extend(&mut self, next: char, search: &Search<'_>) -> Result<(), BlockedBy> {
         self.held.push(next);
+        self.remember(next);
         self.taken += next.len_utf8();
         self.state = State::Within;
         if !self.bare && self.cutter.grown(&self.held) == Growth::HeaderDone {
@@ -225,7 +247,8 @@ impl Run {
         let base = self.taken - self.held.len();
         let length = self.before_blank().len();
         let text = self.held.get(..length).unwrap_or_default();
-        let piece = Piece { text, from: self.context, base, open: false };
+        let seen = seen(&self.seen, self.held.len(), length);
+        let piece = Piece { text, seen, from: self.context, base, open: false };
         let mut matches = search.find(piece).map_err(|block| block.moved(base))?;
         if self.bare {
             widen(&mut matches, self.context..length);
@@ -249,7 +272,8 @@ impl Run {
     fn look_at_window(&mut self, search: &Search<'_>) -> Result<(), BlockedBy> {
         let base = self.taken - self.held.len();
         let length = self.held.len();
-        let piece = Piece { text: &self.held, from: self.context, base, open: true };
+        let seen = seen(&self.seen, length, length);
+        let piece = Piece { text: &self.held, seen, from: self.context, base, open: true };
         let mut matches = search.find(piece).map_err(|block| block.moved(base))?;
         if self.bare {
             widen(&mut matches, self.context..length);
@@ -326,6 +350,13 @@ fn widen(matches: &mut Vec<Match>, whole: Range<usize>) {
         matches.clear();
         matches.push(only);
     }
+}
+
+/// The first `length` bytes of what is held, with what stands before that.
+fn seen(latest: &str, held: usize, length: usize) -> &str {
+    let from = latest.len().saturating_sub(held);
+    let reach = latest.ceil_char_boundary(from.saturating_sub(REACH));
+    latest.get(reach..from + length).unwrap_or_default()
 }
 
 fn opens_block(search: &Search<'_>, rule: u16) -> bool {

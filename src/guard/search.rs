@@ -8,6 +8,7 @@
 use crate::base::hit::Action;
 use crate::base::numbers::to_usize;
 use crate::guard::classes;
+use crate::guard::context::{Context, WITHIN_MAX};
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::pack::Edge;
 use crate::guard::profile::View;
@@ -16,6 +17,8 @@ use std::ops::Range;
 
 /// A shorter text is not looked at for anchors: no key is that short.
 const ANCHORED_MIN: usize = 12;
+/// A quoted or assigned word that is shorter and has no digit is not looked at.
+const OPENED_MIN: usize = 8;
 /// Failed attempts of one rule in one text beyond this: the rest counts as a match, for a text
 /// made to cost time must not be a way around.
 const ATTEMPTS_MAX: usize = 128;
@@ -51,6 +54,8 @@ pub struct Search<'a> {
 pub struct Piece<'a> {
     /// The text, with a little of what stands before it.
     pub text: &'a str,
+    /// The same, with more of what stands before it.
+    pub seen: &'a str,
     /// Where it begins within `text`.
     pub from: usize,
     /// Where `text` begins in the whole text.
@@ -98,7 +103,7 @@ impl Search<'_> {
         }
         let mut free = vec![Range { start: piece.from, end: piece.text.len() }];
         for round in 0..=ROUNDS_MAX {
-            let masks = settle(self.collect(piece, &free, &nominated, true));
+            let masks = settle(self.collect(piece, &free, &nominated, Turn::Strict));
             // The strictest wins: a block under a mask is still a block.
             let blocks = masks.iter().find(|found| found.action == Action::Block);
             if let Some(found) = blocks {
@@ -114,7 +119,13 @@ impl Search<'_> {
             free = without(&free, &masks);
             settled.extend(masks);
         }
-        settled.extend(settle(self.collect(piece, &free, &nominated, false)));
+        let masks = settle(self.collect(piece, &free, &nominated, Turn::Last));
+        if let Some(found) = masks.iter().find(|found| found.action == Action::Block) {
+            return Err(BlockedBy { rule: found.rule, at: found.span.start });
+        }
+        free = without(&free, &masks);
+        settled.extend(masks);
+        settled.extend(settle(self.collect(piece, &free, &nominated, Turn::Flags)));
         settled.sort_by_key(|found| found.span.start);
         Ok(settled)
     }
@@ -131,7 +142,8 @@ impl Search<'_> {
                 entity.is_some_and(|entity| entity.is_marked(digits, at))
             }));
         }
-        if text.len() >= ANCHORED_MIN {
+        let is_worded = self.rules.has_words() && (digits > 0 || at || is_opened(piece));
+        if text.len() >= ANCHORED_MIN || is_worded {
             self.nominate_anchored(piece, &mut nominated);
         }
         nominated.retain(|index| {
@@ -148,35 +160,48 @@ impl Search<'_> {
         match self.source {
             Source::Known(all) => {
                 let end = piece.base + piece.text.len();
+                let start = (piece.base + piece.from).saturating_sub(WITHIN_MAX + 1);
                 let after = |limit| all.partition_point(|one| to_usize(one.end) <= limit);
-                let within = all.get(after(piece.base)..after(end)).unwrap_or_default();
-                nominated.extend(within.iter().map(|candidate| candidate.rule));
+                let from = after(start.min(piece.base));
+                for candidate in all.get(from..after(end)).unwrap_or_default() {
+                    self.rules.nominate(candidate.rule, nominated);
+                }
             }
             Source::Scan => {
                 let mut found = Vec::new();
                 let database = self.rules.database();
-                match database.scan(piece.text, self.scratch, &mut found) {
-                    Scan::Whole => nominated.extend(found.iter().map(|candidate| candidate.rule)),
+                let text = if self.rules.has_words() { piece.seen } else { piece.text };
+                match database.scan(text, self.scratch, &mut found) {
+                    Scan::Whole => {
+                        for candidate in &found {
+                            self.rules.nominate(candidate.rule, nominated);
+                        }
+                    }
                     Scan::OverDense => nominated.extend(self.rules.anchored()),
                 }
             }
         }
     }
 
-    /// What rules that mask or block (`strict`), or those that flag, find in what is still free.
+    /// What the rules whose turn it is find in what is still free.
     fn collect(
         &self,
         piece: Piece<'_>,
         free: &[Range<usize>],
         nominated: &[u16],
-        strict: bool,
+        turn: Turn,
     ) -> Vec<Match> {
         let mut all = Vec::new();
         for &index in nominated {
             let Some(rule) = self.rules.get(index) else { continue };
             let Some(entity) = rule.entity() else { continue };
             let action = rule.action(self.view);
-            if (action >= Action::Mask) != strict {
+            let own = match (action >= Action::Mask, entity.pack.is_last) {
+                (true, false) => Turn::Strict,
+                (true, true) => Turn::Last,
+                (false, _) => Turn::Flags,
+            };
+            if own != turn {
                 continue;
             }
             for part in free {
@@ -191,6 +216,25 @@ impl Search<'_> {
         }
         all
     }
+}
+
+/// Whether something is assigned or quoted here: a value without a digit is long, or so marked.
+fn is_opened(piece: Piece<'_>) -> bool {
+    let before = piece.seen.get(..piece.seen.len().saturating_sub(piece.text.len()));
+    let opening = ['"', '\'', '`', ':', '='];
+    let quoted = before.is_some_and(|before| before.trim_end_matches(' ').ends_with(opening));
+    piece.text.len() >= OPENED_MIN && (quoted || piece.text.contains(['=', ':']))
+}
+
+/// When rules look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// First, those that mask or block.
+    Strict,
+    /// Then those of them that take what others leave.
+    Last,
+    /// At the end, those that flag.
+    Flags,
 }
 
 /// Blocks first; of the rest the earliest, longest, first.
@@ -231,9 +275,20 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occ
     let mut found = Vec::new();
     let mut at = part.start;
     let mut failed = 0;
-    while let Some(rest) = piece.text.get(at..part.end) {
+    let words = Words::of(entity, piece);
+    loop {
+        // Only where a word allows it, if the rule has words.
+        let Some(next) = words.as_ref().map_or(Some(at), |words| words.next_place(at)) else {
+            break;
+        };
+        at = next;
+        let Some(rest) = piece.text.get(at..part.end) else { break };
         let Some((whole, value)) = candidate(entity, rest) else { break };
         let (start, end) = (at + value.start, at + value.end);
+        if words.as_ref().is_some_and(|words| !words.allows(at + whole.start)) {
+            at = next_boundary(piece.text, at + whole.start.max(1), part.end);
+            continue;
+        }
         if !entity.explores() && !is_clear(entity.pack.edge, piece, &part, &(start..part.end)) {
             // What stands before it rules it out, and what begins in the same word, too.
             let rest = piece.text.get(start..part.end).unwrap_or_default();
@@ -245,7 +300,10 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occ
         let checked = entity.pack.check.apply(inner, open);
         let span = checked.map(|span| start + span.start..start + span.end);
         let next = match span {
-            Some(span) if is_clear(entity.pack.edge, piece, &part, &span) => {
+            Some(span)
+                if is_clear(entity.pack.edge, piece, &part, &span)
+                    && entity.accepts(piece.text.get(span.clone()).unwrap_or_default()) =>
+            {
                 let next = span.end.max(at + 1);
                 let lead = if entity.explores() { span.start } else { at + whole.start };
                 found.push(Occurrence { span, lead });
@@ -262,9 +320,39 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occ
             break;
         }
         // Expressions may match other than ASCII inside, so the next place is a character's.
-        at = (next..=part.end).find(|at| piece.text.is_char_boundary(*at)).unwrap_or(part.end);
+        at = next_boundary(piece.text, next, part.end);
     }
     found
+}
+
+fn next_boundary(text: &str, at: usize, end: usize) -> usize {
+    (at..=end).find(|at| text.is_char_boundary(*at)).unwrap_or(end)
+}
+
+/// The words of a rule around a piece of text, in its offsets.
+struct Words<'a> {
+    context: &'a Context,
+    seen: &'a str,
+    /// How much of `seen` stands before the piece's text.
+    before: usize,
+    ends: Vec<usize>,
+}
+
+impl<'a> Words<'a> {
+    fn of(entity: &'a Entity, piece: Piece<'a>) -> Option<Self> {
+        let context = entity.context.as_ref()?;
+        let before = piece.seen.len().saturating_sub(piece.text.len());
+        Some(Self { context, seen: piece.seen, before, ends: context.ends(piece.seen) })
+    }
+
+    fn next_place(&self, at: usize) -> Option<usize> {
+        let place = self.context.next_place(&self.ends, at + self.before)?;
+        Some(place.saturating_sub(self.before))
+    }
+
+    fn allows(&self, at: usize) -> bool {
+        self.context.joins(self.seen, &self.ends, at + self.before)
+    }
 }
 
 /// Where an expression matches, and which part of that is the value.
@@ -294,6 +382,9 @@ fn ruled_out(text: &str, edge: Edge) -> usize {
         // A letter may stand before these.
         Edge::Digit | Edge::Free => return first,
         Edge::Alphanumeric => {}
+        Edge::Token => {
+            end = text.bytes().take_while(|byte| is_token(char::from(*byte))).count();
+        }
         // `1.2.3`: no number begins at the 2 or the 3.
         Edge::Number => {
             while let Some([b'0'..=b'9', b'.' | b'-', b'0'..=b'9']) =
@@ -304,6 +395,11 @@ fn ruled_out(text: &str, edge: Edge) -> usize {
         }
     }
     end.max(first)
+}
+
+/// What goes on with a token of letters, digits and the signs of the common encodings.
+const fn is_token(next: char) -> bool {
+    next.is_ascii_alphanumeric() || matches!(next, '_' | '-' | '+' | '/' | '~' | '%')
 }
 
 /// Whether what stands beside the value allows it. A mask beside it is no neighbour.
@@ -318,6 +414,8 @@ fn is_clear(edge: Edge, piece: Piece<'_>, part: &Range<usize>, span: &Range<usiz
         (Edge::Free, _) | (_, None) => true,
         (Edge::Alphanumeric, Some(next)) => !next.is_ascii_alphanumeric(),
         (Edge::Digit, Some(next)) => !next.is_ascii_digit(),
+        (Edge::Token, Some('.')) => !second.is_some_and(|next| next.is_ascii_alphanumeric()),
+        (Edge::Token, Some(next)) => !is_token(next),
         (Edge::Number, Some('.' | '-')) => !second.is_some_and(|digit| digit.is_ascii_digit()),
         (Edge::Number, Some('+')) => false,
         (Edge::Number, Some(next)) => !next.is_ascii_alphanumeric(),
@@ -333,6 +431,8 @@ mod tests {
     use crate::guard::pack::{PackRule, read};
     use crate::guard::rules::Rules;
 
+    const HEADER: &str = "[pack]\nname = \"test\"\nversion = 1\n";
+
     /// Rules of this form: name, expression, edge, action.
     fn rules(all: &[[&str; 4]]) -> Rules {
         let write = |[name, refine, edge, action]: &[&str; 4]| {
@@ -343,9 +443,10 @@ mod tests {
             )
         };
         let packed: Vec<PackRule> =
-            read("test", &all.iter().map(write).collect::<String>()).unwrap();
-        Rules::from_packs(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() }, packed)
-            .unwrap()
+            read("test", &(HEADER.to_owned() + &all.iter().map(write).collect::<String>()))
+                .unwrap();
+        let guard = Guard { enabled: true, actions: Vec::new(), ..Guard::default() };
+        Rules::from_packs(&guard, packed).unwrap()
     }
 
     /// What is found, as `rule:text` with blanks between, or `rule!` for the rule that blocks.
@@ -354,7 +455,7 @@ mod tests {
         let view = Direction::Request.into();
         let search = Search { rules, scratch: &scratch, source: Source::Scan, view };
         let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());
-        match search.find(Piece { text, from: 0, base: 0, open: false }) {
+        match search.find(Piece { text, seen: text, from: 0, base: 0, open: false }) {
             Ok(found) => found.iter().map(shown).collect::<Vec<_>>().join(" "),
             Err(block) => format!("{}!", block.rule),
         }

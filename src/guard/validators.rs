@@ -2,6 +2,7 @@
 //!
 //! A check gets the text that a rule's expression matched and says which part of it is the value.
 
+use crate::guard::named::{NAMED, find};
 use std::ops::Range;
 
 /// A check by its name in a pack.
@@ -27,6 +28,8 @@ pub enum Check {
     Phone,
     /// A US social security number: area, group and serial that are given out.
     Ssn,
+    /// One of [`NAMED`], by its index: the whole of it is the value or nothing is.
+    Named(usize),
 }
 
 impl Check {
@@ -42,7 +45,7 @@ impl Check {
             "jwt" => Self::Jwt,
             "phone" => Self::Phone,
             "ssn" => Self::Ssn,
-            _ => return None,
+            _ => Self::Named(find(name)?),
         })
     }
 
@@ -65,6 +68,10 @@ impl Check {
             Self::None => Some(whole),
             Self::Phone => phone(text).then_some(whole),
             Self::Ssn => ssn(text).then_some(whole),
+            Self::Named(index) => {
+                let (_, check) = NAMED.get(index)?;
+                check(text).then_some(whole)
+            }
         }
     }
 }
@@ -214,9 +221,11 @@ fn ssn(text: &str) -> bool {
 }
 
 fn phone(text: &str) -> bool {
+    // An extension is no part of the number.
+    let text = text.split('x').next().unwrap_or_default();
     let number: Vec<u32> = digits(text).collect();
     let national = match number.as_slice() {
-        [1, rest @ ..] if rest.len() == 10 => rest,
+        [1, rest @ ..] if rest.len() == 10 && !text.starts_with('+') => rest,
         all if !text.starts_with('+') => all,
         all => return (7..=15).contains(&all.len()),
     };
@@ -299,7 +308,7 @@ fn bech32(text: &str) -> bool {
 }
 
 /// Shannon entropy in bits for each byte.
-fn entropy(text: &str) -> f64 {
+pub fn entropy(text: &str) -> f64 {
     let mut counts = [0_u32; 256];
     for byte in text.bytes() {
         if let Some(count) = counts.get_mut(usize::from(byte)) {

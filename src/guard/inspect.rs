@@ -7,15 +7,16 @@ use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
-use crate::guard::classes::next_mark;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
-use crate::guard::islands::border_before;
+use crate::guard::layers::{Layers, sweep};
 use crate::guard::mask::Masks;
+use crate::guard::normal::Normal;
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::in_text;
-use crate::guard::rules::Rules;
-use crate::guard::run::{Found, Run};
-use crate::guard::seams::crossings;
+use crate::guard::phrases::{Looker, in_text};
+use crate::guard::places::Places;
+use crate::guard::rules::{GATE, Rules};
+use crate::guard::run::Found;
+use crate::guard::seams::{crossings, over_messages};
 use crate::guard::search::{BlockedBy, Search, Source};
 use std::sync::Arc;
 
@@ -108,17 +109,20 @@ impl Matcher {
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let phrases = in_text(rules, text, &self.candidates, scan, direction);
+        let normal = Normal::of(text);
+        let looker = Looker { rules, scratch: &self.scratch, direction };
+        let phrases = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
-        let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
+        let is_anchor =
+            |rule| rule == GATE || rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
         let source = match scan {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, direction };
-        let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
-        let mut inspection = Inspection { search, anchors, hits: Vec::new() };
+        let search = Search { rules, scratch: &self.scratch, source, direction, depth: 0 };
+        let places = Places::new(&self.candidates, scan);
+        let mut inspection = Inspection { search, places, hits: Vec::new() };
         let mut phrases = phrases.into_iter();
         let mut phrase = phrases.next();
         for (index, segment) in text.segments().iter().enumerate() {
@@ -133,7 +137,7 @@ impl Matcher {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
         }
-        if let Err(rule) = inspection.cross(text) {
+        if let Err(rule) = inspection.cross(raw, text, &mut cleared.splices) {
             return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
         }
         cleared.hits = inspection.hits;
@@ -144,7 +148,7 @@ impl Matcher {
 /// One body on its way through.
 struct Inspection<'a> {
     search: Search<'a>,
-    anchors: Anchors<'a>,
+    places: Places<'a>,
     hits: Vec<Hit>,
 }
 
@@ -157,7 +161,7 @@ impl Inspection<'_> {
         segment: &Segment,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
-        let found = match look(text, segment, &self.search, &mut self.anchors) {
+        let found = match look(text, segment, &self.search, &mut self.places) {
             Ok(found) => found,
             Err(block) => return self.note(block.rule, segment),
         };
@@ -176,12 +180,21 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    /// Notes what is cut over the parts of a content; an error names the rule that blocks.
-    fn cross(&mut self, text: &Text) -> Result<(), Arc<str>> {
+    /// Notes what is cut over the parts of a content or over messages, and masks the latter; an
+    /// error names the rule that blocks.
+    fn cross(&mut self, raw: &[u8], text: &Text, splices: &mut Splices) -> Result<(), Arc<str>> {
         let search = Search { source: Source::Scan, ..self.search };
-        for one in crossings(text, &search) {
-            if let Some(segment) = text.segments().get(one.segment) {
-                self.act(one.rule, one.action, segment)?;
+        for one in crossings(text, &search).into_iter().chain(over_messages(text, &search)) {
+            let Some(segment) = text.segments().get(one.segment) else { continue };
+            self.act(one.rule, one.action, segment)?;
+            if one.action != Action::Mask {
+                continue;
+            }
+            let mut placeholder = search.rules.placeholder(one.rule);
+            for (index, span) in one.masks {
+                let Some(segment) = text.segments().get(index) else { continue };
+                Masks::new(segment, raw).write(&span, placeholder, false, splices);
+                placeholder = "";
             }
         }
         Ok(())
@@ -197,6 +210,15 @@ impl Inspection<'_> {
     fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
         let direction = self.search.direction;
+        // A phrase is told once for each segment, in whatever form it was said.
+        let is_here = |hit: &&Hit| hit.place == segment.place && hit.channel == segment.channel;
+        let is_told = |hit: &Hit| hit.rule == *rule.name();
+        if rule.entity().is_none()
+            && action != Action::Block
+            && self.hits.iter().rev().take_while(is_here).any(is_told)
+        {
+            return Ok(());
+        }
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
@@ -204,31 +226,6 @@ impl Inspection<'_> {
             self.hits.push(Hit { rule: name, action, channel, place, direction });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
-    }
-}
-
-/// The scan's candidates, as the segments go by.
-struct Anchors<'a> {
-    candidates: &'a [Candidate],
-    scan: Scan,
-    next: usize,
-}
-
-impl Anchors<'_> {
-    /// The last byte of the first anchor that ends behind `at`; nothing but "everywhere" where the
-    /// scan did not see all.
-    fn after(&mut self, at: usize) -> Option<usize> {
-        if self.scan == Scan::OverDense {
-            return Some(at);
-        }
-        loop {
-            let candidate = self.candidates.get(self.next)?;
-            let end = usize::try_from(candidate.end).ok()?;
-            if end > at {
-                return end.checked_sub(1);
-            }
-            self.next += 1;
-        }
     }
 }
 
@@ -246,42 +243,17 @@ fn look(
     text: &Text,
     segment: &Segment,
     search: &Search<'_>,
-    anchors: &mut Anchors<'_>,
+    places: &mut Places<'_>,
 ) -> Result<Vec<Found>, BlockedBy> {
     let joined = text.joined().get(..segment.at.end).unwrap_or_default();
     let is_json = matches!(segment.source.form, Form::PlainJson | Form::EscapedJson);
     if is_json {
-        return look_at_json(joined, segment, search, anchors);
+        return look_at_json(joined, segment, search, places);
     }
     let start = segment.at.start;
-    let mut run = Run::starting_at(start);
-    while let Some(place) = next_place(joined, run.taken(), anchors) {
-        if run.is_at_rest() {
-            run.skip_to(border_before(joined, run.taken()..place));
-        }
-        // Up to the end of what may be there, and on until nothing is undecided.
-        let rest = joined.get(run.taken()..).unwrap_or_default();
-        for next in rest.chars() {
-            if run.is_at_rest() && run.taken() > place {
-                break;
-            }
-            run.take(next, false, search)?;
-        }
-    }
-    run.finish(search)?;
-    let moved =
-        |found: Found| Found { span: found.span.start - start..found.span.end - start, ..found };
-    Ok(run.drain().map(moved).collect())
-}
-
-/// The next byte at or after `from` that something could be at.
-fn next_place(joined: &str, from: usize, anchors: &mut Anchors<'_>) -> Option<usize> {
-    let mark = next_mark(joined.as_bytes(), from);
-    let anchor = anchors.after(from).filter(|place| *place < joined.len());
-    match (mark, anchor) {
-        (Some(mark), Some(anchor)) => Some(mark.min(anchor)),
-        (mark, anchor) => mark.or(anchor),
-    }
+    let mut found = sweep(joined, start, search, places)?;
+    found.iter_mut().for_each(|one| one.span = one.span.start - start..one.span.end - start);
+    Ok(found)
 }
 
 /// A JSON text is read from its beginning: what is a string cannot be told from the middle.
@@ -289,11 +261,11 @@ fn look_at_json(
     joined: &str,
     segment: &Segment,
     search: &Search<'_>,
-    anchors: &mut Anchors<'_>,
+    places: &mut Places<'_>,
 ) -> Result<Vec<Found>, BlockedBy> {
     let said = joined.get(segment.at.start..).unwrap_or_default();
     let is_escaped = said.contains('\\');
-    if !is_escaped && next_place(joined, segment.at.start, anchors).is_none() {
+    if !is_escaped && places.next(joined, segment.at.start, false).is_none() {
         return Ok(Vec::new());
     }
     // Behind escapes the scan did not look, and offsets differ: each island is scanned.
@@ -301,25 +273,26 @@ fn look_at_json(
         Search { source: if is_escaped { Source::Scan } else { search.source }, ..*search };
     let base = if is_escaped { 0 } else { segment.at.start };
     let (mut lexer, mut map, mut units) = (Lexer::default(), RawMap::default(), Vec::new());
-    let mut run = Run::starting_at(base);
+    let mut layers = Layers::starting_at(base);
     for next in said.chars() {
         lexer.take(next, &mut units);
         for unit in units.drain(..) {
             map.push(unit);
-            run.take(unit.letter, unit.bare, &search)?;
+            layers.take(unit.letter, unit.bare, &search)?;
         }
     }
     lexer.finish(&mut units);
     for unit in units.drain(..) {
         map.push(unit);
-        run.take(unit.letter, unit.bare, &search)?;
+        layers.take(unit.letter, unit.bare, &search)?;
     }
-    run.finish(&search)?;
-    let moved = |found: Found| Found {
-        span: map.raw(found.span.start - base)..map.raw(found.span.end - base),
-        ..found
-    };
-    Ok(run.drain().map(moved).collect())
+    layers.finish(&search)?;
+    let mut found = Vec::new();
+    layers.drain(&mut found);
+    found.iter_mut().for_each(|one| {
+        one.span = map.raw(one.span.start - base)..map.raw(one.span.end - base);
+    });
+    Ok(found)
 }
 
 #[cfg(test)]

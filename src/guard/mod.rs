@@ -5,15 +5,28 @@
 
 pub mod arguments;
 pub mod classes;
+pub mod derived;
+pub mod encoded;
+pub mod fold;
+pub mod groups;
+pub mod hidden;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+pub mod layers;
 pub mod mask;
+pub mod normal;
 pub mod pack;
 pub mod phrases;
+pub mod places;
 pub mod rules;
 pub mod run;
 pub mod seams;
 pub mod search;
 pub mod stream;
+pub mod turned;
+pub mod unescape;
 pub mod validators;
+
+#[cfg(test)]
+mod evasion;

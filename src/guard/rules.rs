@@ -4,14 +4,19 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::config::model::{Guard, Pattern};
+use crate::guard::fold;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
 use crate::guard::pack::{PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read};
+use crate::guard::turned::Gates;
 use crate::guard::validators::Check;
 use regex::Regex;
 use std::sync::Arc;
 
 /// The longest phrase, in bytes: as far as a stream looks back.
 pub const PHRASE_BYTES_MAX: usize = 512;
+
+/// Stands for no rule: candidates that only say that text may be turned.
+pub const GATE: u16 = u16::MAX;
 
 /// All rules that do something, compiled.
 #[derive(Debug)]
@@ -119,6 +124,10 @@ impl Rules {
                 }
             };
             list.push(Rule { name, request, response, kind });
+        }
+        if !list.is_empty() {
+            expressions.push(Expression { text: Gates::expression(), caseless: true, rule: GATE });
+            fold::prepare();
         }
         let database = database(&list, &expressions)?;
         let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {

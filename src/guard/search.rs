@@ -11,6 +11,7 @@ use crate::guard::classes;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::pack::Edge;
 use crate::guard::rules::{Entity, Rules};
+use crate::guard::turned::Gates;
 use std::ops::Range;
 
 /// A shorter text is not looked at for anchors: no key is that short.
@@ -43,6 +44,8 @@ pub struct Search<'a> {
     pub source: Source<'a>,
     /// Which way the text goes.
     pub direction: Direction,
+    /// How often what is searched was read from something else.
+    pub depth: u8,
 }
 
 /// The piece of text that is searched.
@@ -89,15 +92,18 @@ pub struct BlockedBy {
 
 impl Search<'_> {
     /// All matches in order, without overlaps; an error if a rule that blocks has one.
-    pub fn find(&self, piece: Piece<'_>) -> Result<Vec<Match>, BlockedBy> {
+    pub fn find(&self, piece: Piece<'_>, gates: Gates) -> Result<Vec<Match>, BlockedBy> {
         let nominated = self.nominate(piece);
+        let derived = self.derive(piece, gates);
         let mut settled = Vec::new();
-        if nominated.is_empty() {
+        if nominated.is_empty() && derived.is_empty() {
             return Ok(settled);
         }
         let mut free = vec![Range { start: piece.from, end: piece.text.len() }];
         for round in 0..=ROUNDS_MAX {
-            let masks = settle(self.collect(piece, &free, &nominated, true));
+            let mut all = self.collect(piece, &free, &nominated, true);
+            all.extend(within(&derived, &free));
+            let masks = settle(all);
             // The strictest wins: a block under a mask is still a block.
             let blocks = masks.iter().find(|found| found.action == Action::Block);
             if let Some(found) = blocks {
@@ -113,7 +119,9 @@ impl Search<'_> {
             free = without(&free, &masks);
             settled.extend(masks);
         }
-        settled.extend(settle(self.collect(piece, &free, &nominated, false)));
+        let mut flags = self.collect(piece, &free, &nominated, false);
+        flags.extend(derived.into_iter().filter(|found| found.action < Action::Mask));
+        settled.extend(settle(flags));
         settled.sort_by_key(|found| found.span.start);
         Ok(settled)
     }
@@ -152,12 +160,13 @@ impl Search<'_> {
                 nominated.extend(within.iter().map(|candidate| candidate.rule));
             }
             Source::Scan => {
-                let mut found = Vec::new();
+                let mut found = self.scratch.candidates();
                 let database = self.rules.database();
                 match database.scan(piece.text, self.scratch, &mut found) {
                     Scan::Whole => nominated.extend(found.iter().map(|candidate| candidate.rule)),
                     Scan::OverDense => nominated.extend(self.rules.anchored()),
                 }
+                self.scratch.give_back(found);
             }
         }
     }
@@ -209,6 +218,20 @@ fn settle(mut all: Vec<Match>) -> Vec<Match> {
     }
     settled.sort_by_key(|found| found.span.start);
     settled
+}
+
+/// What masks or blocks, as far as it is still free.
+fn within(derived: &[Match], free: &[Range<usize>]) -> Vec<Match> {
+    let mut left = Vec::new();
+    for found in derived.iter().filter(|found| found.action >= Action::Mask) {
+        for part in free {
+            let span = found.span.start.max(part.start)..found.span.end.min(part.end);
+            if !span.is_empty() {
+                left.push(Match { lead: span.start, span, ..*found });
+            }
+        }
+    }
+    left
 }
 
 fn without(free: &[Range<usize>], taken: &[Match]) -> Vec<Range<usize>> {
@@ -331,6 +354,7 @@ mod tests {
     use crate::guard::hyperscan::Scratch;
     use crate::guard::pack::{PackRule, read};
     use crate::guard::rules::Rules;
+    use crate::guard::turned::Gates;
 
     /// Rules of this form: name, expression, edge, action.
     fn rules(all: &[[&str; 4]]) -> Rules {
@@ -350,9 +374,9 @@ mod tests {
     fn find(rules: &Rules, text: &str) -> String {
         let scratch = Scratch::of(rules.database()).unwrap();
         let direction = Direction::Request;
-        let search = Search { rules, scratch: &scratch, source: Source::Scan, direction };
+        let search = Search { rules, scratch: &scratch, source: Source::Scan, direction, depth: 0 };
         let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());
-        match search.find(Piece { text, from: 0, base: 0, open: false }) {
+        match search.find(Piece { text, from: 0, base: 0, open: false }, Gates::CLOSED) {
             Ok(found) => found.iter().map(shown).collect::<Vec<_>>().join(" "),
             Err(block) => format!("{}!", block.rule),
         }

@@ -4,11 +4,7 @@
 //! of letters can begin at: what stands before a token is not always cut off from it. Random bytes
 //! fail that test within a few groups. What was packed (gzip, zlib) is unpacked, with a bound.
 
-use miniz_oxide::inflate::core::inflate_flags::{
-    TINFL_FLAG_IGNORE_ADLER32, TINFL_FLAG_PARSE_ZLIB_HEADER,
-    TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-};
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+use flate2::{Decompress, FlushDecompress};
 use std::ops::Range;
 
 /// A shorter token holds nothing that any rule looks for.
@@ -225,17 +221,17 @@ fn unpacked(letters: &[u8]) -> Vec<String> {
 }
 
 fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (body, flags) = match bytes {
-        [0x1f, 0x8b, 8, ..] => (bytes.get(gzip_head(bytes)?..)?, 0),
-        [0x78, ..] => (bytes, TINFL_FLAG_PARSE_ZLIB_HEADER),
+    let (body, is_zlib) = match bytes {
+        [0x1f, 0x8b, 8, ..] => (bytes.get(gzip_head(bytes)?..)?, false),
+        [0x78, ..] => (bytes, true),
         _ => return None,
     };
-    let flags = flags | TINFL_FLAG_IGNORE_ADLER32 | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let mut out = vec![0; UNPACKED_MAX.min(body.len().saturating_mul(UNPACKED_TIMES))];
+    let mut unpacker = Decompress::new(is_zlib);
     // However it ends, what came out is what it holds.
-    let (_, _, length) = decompress(&mut DecompressorOxide::new(), body, &mut out, 0, flags);
-    out.truncate(length);
-    Some(out)
+    let ended = unpacker.decompress(body, &mut out, FlushDecompress::Finish);
+    out.truncate(usize::try_from(unpacker.total_out()).unwrap_or(0));
+    ended.is_ok().then_some(out)
 }
 
 /// How long the head of a gzip member is (RFC 1952 section 2.3).

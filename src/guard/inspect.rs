@@ -7,17 +7,19 @@ use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
+use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::layers::{Layers, sweep};
 use crate::guard::mask::Masks;
 use crate::guard::normal::Normal;
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::{Looker, in_text};
+use crate::guard::phrases::{Looker, Phrase, in_text};
 use crate::guard::places::Places;
 use crate::guard::rules::{GATE, Rules};
 use crate::guard::run::Found;
 use crate::guard::seams::{crossings, over_messages};
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many bytes of each channel were inspected, decoded; channels without text are left out.
@@ -32,6 +34,7 @@ pub struct Matcher {
     rules: Arc<Rules>,
     scratch: Scratch,
     candidates: Vec<Candidate>,
+    spots: Vec<Spot>,
 }
 
 /// A body was inspected and may go on, with these edits.
@@ -40,6 +43,18 @@ pub struct Cleared {
     splices: Splices,
     hits: Vec<Hit>,
     coverage: Coverage,
+}
+
+/// Where a hit lies in the decoded text, for tools that show or measure it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The index of its rule.
+    pub rule: u16,
+    /// The index of its segment.
+    pub segment: usize,
+    /// From the segment's beginning, in bytes; `None` where a rule speaks of the whole segment, or
+    /// of a value over several.
+    pub span: Option<Range<usize>>,
 }
 
 /// A rule says no.
@@ -79,7 +94,7 @@ impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
         let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
-        Ok(Self { rules, scratch, candidates: Vec::new() })
+        Ok(Self { rules, scratch, candidates: Vec::new(), spots: Vec::new() })
     }
 
     /// The rules it works with.
@@ -92,6 +107,11 @@ impl Matcher {
         &self.scratch
     }
 
+    /// Where each hit of the last inspection lies, in the order of its hits.
+    pub fn spots(&self) -> &[Spot] {
+        &self.spots
+    }
+
     /// Inspects the text of the body `raw`.
     pub fn clear(
         &mut self,
@@ -101,6 +121,7 @@ impl Matcher {
     ) -> Result<Cleared, Blocked> {
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
+        self.spots.clear();
         if !self.rules.is_enabled() {
             return Ok(cleared);
         }
@@ -111,7 +132,12 @@ impl Matcher {
         let rules = &*self.rules;
         let normal = Normal::of(text);
         let looker = Looker { rules, scratch: &self.scratch, direction };
-        let phrases = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
+        let mut noted = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
+        let detected = detect::in_text(rules, text, direction);
+        noted.extend(
+            detected.into_iter().map(|found| Phrase { segment: found.segment, rule: found.rule }),
+        );
+        noted.sort_unstable();
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
         let is_anchor =
             |rule| rule == GATE || rules.get(rule).is_some_and(|rule| rule.entity().is_some());
@@ -122,17 +148,18 @@ impl Matcher {
         };
         let search = Search { rules, scratch: &self.scratch, source, direction, depth: 0 };
         let places = Places::new(&self.candidates, scan);
-        let mut inspection = Inspection { search, places, hits: Vec::new() };
-        let mut phrases = phrases.into_iter();
-        let mut phrase = phrases.next();
+        let spots = &mut self.spots;
+        let mut inspection = Inspection { search, places, hits: Vec::new(), spots };
+        let mut noted = noted.into_iter();
+        let mut next = noted.next();
         for (index, segment) in text.segments().iter().enumerate() {
             let splices = &mut cleared.splices;
             let mut done = Ok(());
-            while let Some(own) = phrase.filter(|phrase| phrase.segment == index && done.is_ok()) {
-                done = inspection.note(own.rule, segment);
-                phrase = phrases.next();
+            while let Some(own) = next.filter(|next| next.segment == index && done.is_ok()) {
+                done = inspection.note(own.rule, (index, segment), None);
+                next = noted.next();
             }
-            let done = done.and_then(|()| inspection.mask(raw, text, segment, splices));
+            let done = done.and_then(|()| inspection.mask(raw, text, (index, segment), splices));
             if let Err(rule) = done {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
@@ -150,7 +177,11 @@ struct Inspection<'a> {
     search: Search<'a>,
     places: Places<'a>,
     hits: Vec<Hit>,
+    spots: &'a mut Vec<Spot>,
 }
+
+/// A segment and its index.
+type Numbered<'a> = (usize, &'a Segment);
 
 impl Inspection<'_> {
     /// Masks one segment; an error names the rule that blocks.
@@ -158,12 +189,12 @@ impl Inspection<'_> {
         &mut self,
         raw: &[u8],
         text: &Text,
-        segment: &Segment,
+        (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
         let found = match look(text, segment, &self.search, &mut self.places) {
             Ok(found) => found,
-            Err(block) => return self.note(block.rule, segment),
+            Err(block) => return self.note(block.rule, (index, segment), None),
         };
         let mut masks = Masks::new(segment, raw);
         for one in found {
@@ -171,7 +202,7 @@ impl Inspection<'_> {
                 masks.write(&one.span, "", false, splices);
                 continue;
             }
-            self.note(one.rule, segment)?;
+            self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
                 let placeholder = self.search.rules.placeholder(one.rule);
                 masks.write(&one.span, placeholder, one.is_bare, splices);
@@ -186,7 +217,7 @@ impl Inspection<'_> {
         let search = Search { source: Source::Scan, ..self.search };
         for one in crossings(text, &search).into_iter().chain(over_messages(text, &search)) {
             let Some(segment) = text.segments().get(one.segment) else { continue };
-            self.act(one.rule, one.action, segment)?;
+            self.act(one.rule, one.action, (one.segment, segment), None)?;
             if one.action != Action::Mask {
                 continue;
             }
@@ -201,14 +232,25 @@ impl Inspection<'_> {
     }
 
     /// Records a finding; it is an error if its rule blocks.
-    fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
+    fn note(
+        &mut self,
+        rule: u16,
+        segment: Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
         let direction = self.search.direction;
         let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
-        action.map_or(Ok(()), |action| self.act(rule, action, segment))
+        action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
-    fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
-        let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
+    fn act(
+        &mut self,
+        index: u16,
+        action: Action,
+        (at, segment): Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
         let direction = self.search.direction;
         // A phrase is told once for each segment, in whatever form it was said.
         let is_here = |hit: &&Hit| hit.place == segment.place && hit.channel == segment.channel;
@@ -224,6 +266,7 @@ impl Inspection<'_> {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
             self.hits.push(Hit { rule: name, action, channel, place, direction });
+            self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
     }
@@ -320,9 +363,13 @@ mod tests {
 
     /// A text of one segment that stands in the raw body as it is.
     fn whole(said: &str, form: Form) -> Text {
+        of_channel(said, form, Channel::User)
+    }
+
+    fn of_channel(said: &str, form: Form, channel: Channel) -> Text {
         let mut text = Text::default();
         let source = Source { raw: 0..said.len(), form };
-        text.push(said, source, Channel::User, Trust::Caller, PLACE);
+        text.push(said, source, channel, Trust::Caller, PLACE);
         text
     }
 
@@ -361,14 +408,18 @@ mod tests {
         let mut matcher = matcher(&[]);
         for rule in PACKS.iter().flat_map(|(name, text)| read(name, text).unwrap()) {
             let name = rule.name.as_str();
+            let as_said = |said: &str| of_channel(said, Form::PlainString, rule.channel);
             let around = |said: &String| [said.clone(), format!("so: {said}, then\n")];
             for said in rule.positive.iter().flat_map(around) {
-                let cleared = clear(&mut matcher, &said).unwrap();
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(hits.contains(&name), "{name}: {said}: {hits:?}");
             }
             for said in &rule.negative {
-                let cleared = clear(&mut matcher, &format!("so {said} then")).unwrap();
+                let said = format!("so {said} then");
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(!hits.contains(&name), "{name}: {said}");
             }

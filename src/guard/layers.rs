@@ -209,7 +209,7 @@ impl Fork {
     }
 
     fn decided(&self) -> usize {
-        self.way.end(self.run.decided())
+        self.way.done(self.run.decided())
     }
 
     fn drain(&mut self, out: &mut Vec<Found>) {

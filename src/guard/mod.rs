@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod classes;
 pub mod derived;
+pub mod detect;
 pub mod encoded;
 pub mod fold;
 pub mod groups;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod seams;
 pub mod search;
 pub mod stream;
+pub mod structure;
 pub mod turned;
 pub mod unescape;
 pub mod validators;

@@ -234,12 +234,22 @@ impl Way {
     }
 
     /// Where the letter before this offset ends.
-    pub fn end(&self, normal: usize) -> usize {
+    fn end(&self, normal: usize) -> usize {
         let after = self.steps.partition_point(|step| step.normal.start < normal);
         match after.checked_sub(1).and_then(|index| self.steps.get(index)) {
             None => normal,
             Some(step) if normal <= step.normal.end && !step.normal.is_empty() => step.plain.end,
             Some(step) => step.plain.end + (normal - step.normal.end),
+        }
+    }
+
+    /// Up to where the plain text is done with when the normal one is up to this offset: a letter
+    /// of which only a part is done is not.
+    pub fn done(&self, normal: usize) -> usize {
+        let after = self.steps.partition_point(|step| step.normal.start < normal);
+        match after.checked_sub(1).and_then(|index| self.steps.get(index)) {
+            Some(step) if normal < step.normal.end => step.plain.start,
+            Some(_) | None => self.end(normal),
         }
     }
 

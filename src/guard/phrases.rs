@@ -10,7 +10,7 @@ use crate::guard::arguments::Unit;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::normal::{Normal, Normalizer, next_odd};
 use crate::guard::rules::{GATE, Kind, PHRASE_BYTES_MAX, Rule, Rules};
-use crate::guard::turned::{reversed, rot13};
+use crate::guard::turned::{WORD_MAX, reversed, rot13};
 use crate::guard::unescape::GONE;
 use std::ops::Range;
 
@@ -67,6 +67,13 @@ pub fn in_text(
     found
 }
 
+/// Where the first phrase of that rule stands, for tools that show it.
+pub fn place_of(rules: &Rules, rule: u16, said: &str) -> Option<Range<usize>> {
+    let Some(Kind::Phrase(phrases)) = rules.get(rule).map(Rule::kind) else { return None };
+    let found = phrases.iter().filter_map(|phrase| phrase.find(said));
+    found.map(|found| found.range()).min_by_key(|found| found.start)
+}
+
 fn as_it_stands(
     looker: Looker<'_>,
     text: &Text,
@@ -80,7 +87,9 @@ fn as_it_stands(
         let Some((index, segment)) = text.segment_of(&last) else { continue };
         if candidate.rule == GATE {
             if turned.replace(index) != Some(index) {
-                let rest = text.joined().get(end..segment.at.end).unwrap_or_default();
+                let from = end.saturating_sub(WORD_MAX).max(segment.at.start);
+                let from = text.joined().ceil_char_boundary(from);
+                let rest = text.joined().get(from..segment.at.end).unwrap_or_default();
                 looker.turned(rest, index, found);
             }
             continue;
@@ -292,7 +301,8 @@ impl Watch {
         }
         if let Some(at) = gate.filter(|_| !self.is_turned) {
             self.is_turned = true;
-            self.turned.push(self.plain.text.get(at..).unwrap_or_default());
+            let from = self.plain.text.ceil_char_boundary(at.saturating_sub(WORD_MAX));
+            self.turned.push(self.plain.text.get(from..).unwrap_or_default());
         } else if self.is_turned {
             let old = self.plain.text.len() - self.plain.fresh;
             self.turned.push(self.plain.text.get(old..).unwrap_or_default());
@@ -358,6 +368,6 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
     match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
-        Some(Kind::Entity(_)) | None => false,
+        Some(Kind::Entity(_) | Kind::Detector(_)) | None => false,
     }
 }

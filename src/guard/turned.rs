@@ -19,6 +19,10 @@ const REVERSED: [&str; 7] =
 const ROT13: [&str; 8] =
     ["rot13", "rot-13", "ebg13", "cebzcg", "cerivbhf", "flfgrz", "vafgehpgvba", "vtaber"];
 
+/// How long the longest of them is: text that a gate opens for begins so many bytes before the end
+/// of its word, which may be turned itself.
+pub const WORD_MAX: usize = 12;
+
 impl Gates {
     /// Nothing was said.
     pub const CLOSED: Self = Self { reversed: false, rot13: false };

@@ -6,7 +6,7 @@
 //! read from, packed data excepted, which has a bound of its own.
 
 use crate::base::hit::Action;
-use crate::guard::encoded::{TOKEN_MIN, decoded};
+use crate::guard::encoded::{TOKEN_MIN, decoded, next_token};
 use crate::guard::groups::joined;
 use crate::guard::hyperscan::Scan;
 use crate::guard::layers::sweep;
@@ -76,10 +76,14 @@ impl Search<'_> {
         let deeper = self.deeper();
         for row in joined(piece.text) {
             // Rules know numbers in groups that blanks, dashes and points part; keys they do not.
-            if row.is_usual && !self.is_anchored(&row.text) {
+            let whole = Piece { text: &row.text, from: 0, base: 0, open: false };
+            let is_due =
+                if row.is_usual { self.is_anchored(&row.text) } else { deeper.may_hold(whole) };
+            if !is_due {
                 continue;
             }
-            for start in row.starts.iter().take(ROW_STARTS) {
+            let starts = if row.is_number { 1 } else { ROW_STARTS };
+            for start in row.starts.iter().take(starts) {
                 let text = row.text.get(*start..).unwrap_or_default();
                 let own = deeper.matches(Piece { text, from: 0, base: 0, open: false });
                 let spans = own.into_iter().filter_map(|one| {
@@ -93,6 +97,11 @@ impl Search<'_> {
                 }
             }
         }
+    }
+
+    /// Whether any rule, or another reading, is worth a look.
+    fn may_hold(&self, piece: Piece<'_>) -> bool {
+        !self.nominate(piece).is_empty() || next_token(piece.text.as_bytes(), 0).is_some()
     }
 
     fn is_anchored(&self, text: &str) -> bool {

@@ -66,8 +66,8 @@ pub fn next_token(text: &[u8], from: usize) -> Option<usize> {
 
 /// Whether all bytes are letters of base64.
 fn is_whole(block: &[u8]) -> bool {
-    // Without an early exit; most blocks of prose end at their last byte already.
-    block.iter().fold(IS_LETTER, |all, byte| all & letter(*byte)) != NO_LETTER
+    // Without an early exit, so that the compiler makes vector code of it.
+    block.iter().fold(true, |all, byte| all & is_letter(*byte))
 }
 
 /// Whether a byte may stand between two lines of a token.
@@ -91,40 +91,24 @@ fn tokens(text: &[u8]) -> Vec<Range<usize>> {
     all
 }
 
-/// No letter of base64. Letters have the bit above their values set.
-const NO_LETTER: u8 = 0;
-const IS_LETTER: u8 = 0x40;
-
-/// Every byte's value, in the usual and in the URL's alphabet (RFC 4648 sections 4 and 5).
-static LETTERS: [u8; 256] = letters();
-
-const fn letters() -> [u8; 256] {
-    let mut letters = [NO_LETTER; 256];
-    let alphabets: [&[u8; 64]; 2] = [
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-    ];
-    let mut value: u8 = 0;
-    while value < 64 {
-        let mut alphabet = 0;
-        while alphabet < 2 {
-            // A constant is made here: no outside byte can be out of bounds.
-            letters[alphabets[alphabet][value as usize] as usize] = value | IS_LETTER;
-            alphabet += 1;
-        }
-        value += 1;
-    }
-    letters
+/// The value of a letter, in the usual and in the URL's alphabet (RFC 4648 sections 4 and 5).
+pub const fn sextet(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    })
 }
 
-fn letter(byte: u8) -> u8 {
-    LETTERS.get(usize::from(byte)).copied().unwrap_or(NO_LETTER)
-}
-
-/// The value of a letter.
-pub fn sextet(byte: u8) -> Option<u8> {
-    let letter = letter(byte);
-    (letter != NO_LETTER).then_some(letter & !IS_LETTER)
+/// Whether a byte is such a letter.
+#[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "a branch for each byte would cost vector code")]
+const fn is_letter(byte: u8) -> bool {
+    let is_sign = (byte == b'+') | (byte == b'-') | (byte == b'/') | (byte == b'_');
+    ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10) | is_sign
 }
 
 /// The parts of a token that read as text when groups begin at this offset.
@@ -137,7 +121,9 @@ fn base64(letters: &[u8], offset: usize) -> Vec<String> {
         let ascii = rest.chunks(4).take_while(|group| is_ascii(group)).count();
         if ascii >= GROUPS_MIN {
             let end = rest.len().min(ascii * 4);
-            bytes_of(rest.get(..end).unwrap_or_default()).iter().for_each(|byte| texts.push(*byte));
+            for byte in bytes_of(rest.get(..end).unwrap_or_default()) {
+                texts.push(byte);
+            }
             texts.cut();
         }
         at += 4 * (ascii + 1);

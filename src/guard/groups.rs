@@ -10,8 +10,12 @@ use std::ops::Range;
 pub const GROUP_MAX: usize = 8;
 /// So many characters may stand between two groups.
 pub const GAP_MAX: usize = 3;
-/// Less or more than this, joined, is not looked at.
-const JOINED: std::ops::RangeInclusive<usize> = 13..=40;
+/// Less than this, joined, is not looked at.
+const JOINED_MIN: usize = 13;
+/// More than this, joined, is not looked at.
+pub const JOINED_MAX: usize = 40;
+/// The same for bytes in hexadecimal, each on its own.
+pub const BYTES_MAX: usize = 80;
 /// More digits than a card can have are a list of numbers.
 pub const DIGITS_MAX: usize = 19;
 
@@ -26,6 +30,8 @@ pub struct Joined {
     pub starts: Vec<usize>,
     /// They are parted as people part numbers: fours with one blank, dash or point between.
     pub is_usual: bool,
+    /// They are digits alone.
+    pub is_number: bool,
 }
 
 impl Joined {
@@ -82,7 +88,9 @@ fn join(
 ) -> Option<Joined> {
     let own = groups.get(row.clone())?;
     let total: usize = own.iter().map(Range::len).sum();
-    if !JOINED.contains(&total) {
+    let is_bytes =
+        own.iter().all(|group| text.as_bytes().get(group.clone()).is_some_and(is_hex_byte));
+    if total < JOINED_MIN || total > if is_bytes { BYTES_MAX } else { JOINED_MAX } {
         return None;
     }
     let is_number = |group: &Range<usize>| {
@@ -90,10 +98,13 @@ fn join(
     };
     let numbers = own.iter().filter(|group| is_number(group)).count();
     let size = own.first().map_or(0, Range::len);
-    if numbers == own.len() && (total > DIGITS_MAX || !stands_alone(text, groups, &row, size)) {
+    if numbers == own.len()
+        && !is_bytes
+        && (total > DIGITS_MAX || !stands_alone(text, groups, &row, size))
+    {
         return None;
     }
-    let mut joined = Joined::default();
+    let mut joined = Joined { is_number: numbers == own.len(), ..Joined::default() };
     for group in own {
         joined.starts.push(joined.text.len());
         joined.text.push_str(text.get(group.clone())?);
@@ -103,6 +114,11 @@ fn join(
     let gap = gap.and_then(|(next, first)| text.get(first.end..next.start));
     joined.is_usual = size == 4 && gap.is_some_and(is_usual_gap);
     joined.text.bytes().any(|byte| byte.is_ascii_digit()).then_some(joined)
+}
+
+/// Whether it is a byte that text is made of, in hexadecimal.
+pub fn is_hex_byte(group: &[u8]) -> bool {
+    matches!(group, [b'2'..=b'7', low] if low.is_ascii_hexdigit())
 }
 
 fn is_usual_gap(gap: &str) -> bool {
@@ -158,7 +174,7 @@ mod tests {
             "555-123-4567 555-765",
             "THIS MUST STOP NOW",
             "1.2.3.4.5.6",
-            "12 34 56 78 90 12 34 56 78 90 12",
+            "12 84 56 78 90 12 34 56 78 90 12",
             "1 2 3 4 5 6 7 8 9 10 11 12",
             "8d5e957f-2978-4f4c-8b1c-6f0b6f0b6f0b",
         ];

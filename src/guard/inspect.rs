@@ -295,7 +295,9 @@ fn look(
     }
     let start = segment.at.start;
     let mut found = sweep(joined, start, search, places)?;
-    found.iter_mut().for_each(|one| one.span = one.span.start - start..one.span.end - start);
+    for one in &mut found {
+        one.span = one.span.start - start..one.span.end - start;
+    }
     Ok(found)
 }
 
@@ -332,9 +334,9 @@ fn look_at_json(
     layers.finish(&search)?;
     let mut found = Vec::new();
     layers.drain(&mut found);
-    found.iter_mut().for_each(|one| {
+    for one in &mut found {
         one.span = map.raw(one.span.start - base)..map.raw(one.span.end - base);
-    });
+    }
     Ok(found)
 }
 

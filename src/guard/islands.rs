@@ -6,15 +6,13 @@
 //! all that is looked at. So a stream needs to hold back one island at most, and prose one word.
 
 use crate::guard::encoded::{TOKEN_MIN, is_break, sextet};
-use crate::guard::groups::{DIGITS_MAX, GAP_MAX, GROUP_MAX};
+use crate::guard::groups::{BYTES_MAX, DIGITS_MAX, GAP_MAX, GROUP_MAX, JOINED_MAX, is_hex_byte};
 use std::ops::Range;
 
 /// A longer island is looked at in windows of this many bytes, counted from its beginning.
 pub const WINDOW: usize = 1024;
 /// How far windows overlap: a bounded value is at most this long.
 pub const OVERLAP: usize = 256;
-/// Even groups beyond this, joined, are none that are looked at.
-const GROUPED_MAX: usize = 40;
 
 /// What is remembered about the island that grows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +31,8 @@ pub struct Cutter {
 struct Groups {
     size: usize,
     total: usize,
+    /// They could all be bytes of text, in hexadecimal.
+    is_bytes: bool,
     is_over: bool,
 }
 
@@ -79,9 +79,14 @@ impl Cutter {
     pub const NEW: Self = Self {
         iban: false,
         header: false,
-        groups: Groups { size: 0, total: 0, is_over: false },
+        groups: Groups { size: 0, total: 0, is_bytes: false, is_over: false },
         over: Over { is_blank: false, is_line: true, length: 0, kinds: Kinds { bits: 0 } },
     };
+
+    /// Whether nothing hangs on this letter or digit, if it is the next one.
+    pub const fn is_open(&self, next: char) -> bool {
+        !self.header && next != 'N'
+    }
 
     /// `held` has just grown by its last character.
     pub fn grown(&mut self, held: &str) -> Growth {
@@ -156,14 +161,20 @@ impl Cutter {
 impl Groups {
     /// One more group, before a gap.
     fn add(&mut self, group: &[u8]) {
-        let is_group = (1..=GROUP_MAX).contains(&group.len())
-            && group.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         if self.size == 0 {
             self.size = group.len();
+            self.is_bytes = true;
         }
+        self.is_bytes &= is_hex_byte(group);
+        let is_capital = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let is_group = (1..=GROUP_MAX).contains(&group.len())
+            && (self.is_bytes || group.iter().all(is_capital));
         self.total += group.len();
-        let digits = group.iter().all(u8::is_ascii_digit);
-        let most = if digits { DIGITS_MAX } else { GROUPED_MAX };
+        let most = match group.iter().all(u8::is_ascii_digit) {
+            _ if self.is_bytes => BYTES_MAX,
+            true => DIGITS_MAX,
+            false => JOINED_MAX,
+        };
         self.is_over = self.is_over || !is_group || self.size != group.len() || self.total >= most;
     }
 }
@@ -235,7 +246,8 @@ fn may_reach(left: &str, next: char) -> bool {
         && sextet(u8::try_from(next).unwrap_or(0)).is_some()
         && token_tail(before.as_bytes()) >= TOKEN_MIN;
     let last = before.as_bytes().last().copied().unwrap_or(b' ');
-    let may_end = last.is_ascii_uppercase() || last.is_ascii_digit() || last == b')';
+    let is_byte = matches!(before.as_bytes(), [.., b'0'..=b'9', b'a'..=b'f']);
+    let may_end = last.is_ascii_uppercase() || last.is_ascii_digit() || last == b')' || is_byte;
     is_line || (may_end && matches!(next, '0'..='9' | '(' | 'A'..='Z'))
 }
 

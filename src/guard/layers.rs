@@ -45,6 +45,9 @@ impl Layers {
 
     /// Takes the next character. `bare` says that it is part of a JSON text outside of strings.
     pub fn take(&mut self, next: char, bare: bool, search: &Search<'_>) -> Result<(), BlockedBy> {
+        if next.is_ascii_alphanumeric() && !self.fork.is_on && !self.hidden.is_on() {
+            return self.plain.take(next, bare, search);
+        }
         if !self.fork.is_on && !next.is_ascii_alphanumeric() && !bare && is_odd(next) {
             self.fork.begin(&self.plain);
         }

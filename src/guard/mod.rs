@@ -26,6 +26,7 @@ pub mod seams;
 pub mod search;
 pub mod stream;
 pub mod structure;
+pub mod suffix;
 pub mod turned;
 pub mod unescape;
 pub mod validators;

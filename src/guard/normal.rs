@@ -95,6 +95,7 @@ fn plain_blocks(bytes: &[u8]) -> usize {
 
 /// Whether a byte is worth a look.
 #[inline]
+#[expect(clippy::needless_bitwise_bool, reason = "a branch for each byte would cost vector code")]
 const fn is_suspect(byte: u8) -> bool {
     let is_control = (byte < 0x20) & (byte != b'\t') & (byte != b'\n') & (byte != b'\r');
     let is_opener = (byte == b'%') | (byte == b'&') | (byte == b'\\');

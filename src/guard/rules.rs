@@ -10,6 +10,7 @@ use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
 use crate::guard::pack::{
     PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
 };
+use crate::guard::suffix::suffix;
 use crate::guard::turned::Gates;
 use crate::guard::validators::Check;
 use regex::Regex;
@@ -60,6 +61,8 @@ pub struct Entity {
     pub pack: PackEntity,
     /// `refine`, compiled.
     pub refine: Regex,
+    /// How many bytes a match has at least: a shorter text needs no look.
+    pub least: usize,
 }
 
 impl Rule {
@@ -250,14 +253,21 @@ fn compile_entity(pack: PackEntity, name: &str) -> Result<Entity, PackFault> {
     if refine.is_match("") {
         return Err(fault());
     }
-    Ok(Entity { pack, refine })
+    let parsed = regex_syntax::parse(&pack.refine).ok().ok_or_else(fault)?;
+    let least = parsed.properties().minimum_len().unwrap_or(0);
+    Ok(Entity { pack, refine, least })
 }
 
 fn bounded(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
-    let all: Vec<Expression> =
-        texts.iter().map(|text| Expression { text: text.clone(), caseless: true, rule }).collect();
-    let short = |one: &Expression| width_max(one).is_some_and(|width| width <= PHRASE_BYTES_MAX);
-    if all.iter().all(short) { Ok(all) } else { Err(PackFault::Unbounded(name.into())) }
+    let expression = |text: String| Expression { text, caseless: true, rule };
+    let short = |text: &String| {
+        width_max(&expression(text.clone())).is_some_and(|width| width <= PHRASE_BYTES_MAX)
+    };
+    if !texts.iter().all(short) {
+        return Err(PackFault::Unbounded(name.into()));
+    }
+    let nominator = |text: &String| suffix(text).unwrap_or_else(|| text.clone());
+    Ok(texts.iter().map(|text| expression(nominator(text))).collect())
 }
 
 fn compile_phrases(texts: &[String], name: &str) -> Result<Vec<Regex>, PackFault> {

@@ -116,6 +116,12 @@ impl Run {
 
     /// Takes the next character. `bare` says that it is part of a JSON text outside of strings.
     pub fn take(&mut self, next: char, bare: bool, search: &Search<'_>) -> Result<(), BlockedBy> {
+        let is_inner = self.state == State::Within && next.is_ascii_alphanumeric();
+        if is_inner && self.cutter.is_open(next) && bare == self.bare && !self.is_full() {
+            self.held.push(next);
+            self.taken += 1;
+            return Ok(());
+        }
         if bare != self.bare {
             self.finish(search)?;
             self.bare = bare;
@@ -210,6 +216,11 @@ impl Run {
     fn before_gap(&self) -> &str {
         let gap = if let State::Gap(bytes) = self.state { bytes } else { 0 };
         self.held.get(..self.held.len() - gap).unwrap_or_default()
+    }
+
+    /// Whether the next character fills the window.
+    const fn is_full(&self) -> bool {
+        self.held.len() + 1 >= self.context + WINDOW
     }
 
     fn hold_gap(&mut self, next: char) {

@@ -22,6 +22,9 @@ const NEAR: usize = 64;
 /// Words without a digit on both sides of a seam that are shorter together are no value.
 const JOINED_MIN: usize = 16;
 
+/// A segment, and a span from its beginning.
+type Spot = (usize, Range<usize>);
+
 /// A value over a seam.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crossing {
@@ -32,7 +35,7 @@ pub struct Crossing {
     /// What to do about it.
     pub action: Action,
     /// What to mask: segments, and spans from their beginnings.
-    pub masks: Vec<(usize, Range<usize>)>,
+    pub masks: Vec<Spot>,
 }
 
 /// All values over seams, up to the first that blocks.
@@ -116,7 +119,9 @@ pub fn over_messages(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
             None => chains.push(Chain::new(segment, index, said)),
         }
     }
-    chains.iter_mut().for_each(|chain| chain.look(search, &mut found));
+    for chain in &mut chains {
+        chain.look(search, &mut found);
+    }
     found
 }
 
@@ -192,7 +197,7 @@ impl<'a> Chain<'a> {
 
     fn crossing(&self, value: &Found) -> Option<Crossing> {
         let ends = self.parts.iter().skip(1).map(|part| part.at).chain([self.joined.len()]);
-        let masks: Vec<(usize, Range<usize>)> = self
+        let masks: Vec<Spot> = self
             .parts
             .iter()
             .zip(ends)

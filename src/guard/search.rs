@@ -127,7 +127,7 @@ impl Search<'_> {
     }
 
     /// The rules worth a look, in their order.
-    fn nominate(&self, piece: Piece<'_>) -> Vec<u16> {
+    pub fn nominate(&self, piece: Piece<'_>) -> Vec<u16> {
         let text = piece.text.as_bytes();
         let (digits, at) = classes::count(text);
         let mut nominated = Vec::new();
@@ -143,7 +143,8 @@ impl Search<'_> {
         }
         nominated.retain(|index| {
             self.rules.get(*index).is_some_and(|rule| {
-                rule.entity().is_some() && rule.action(self.direction) != Action::Allow
+                let may_hold = rule.entity().is_some_and(|entity| entity.least <= text.len());
+                may_hold && rule.action(self.direction) != Action::Allow
             })
         });
         nominated.sort_unstable();

@@ -271,9 +271,13 @@ fn named(rest: &[char]) -> Verdict {
         [name @ .., ';'] => (name, true),
         name => (name, false),
     };
-    let is_name = |known: &str| known.chars().eq(name.iter().copied());
-    let begins =
-        |known: &str| known.len() > name.len() && known.chars().zip(name).all(|(a, b)| a == *b);
+    let first = name.first().copied().unwrap_or(GONE);
+    let is_name = |known: &str| known.starts_with(first) && known.chars().eq(name.iter().copied());
+    let begins = |known: &str| {
+        known.starts_with(first)
+            && known.len() > name.len()
+            && known.chars().zip(name).all(|(a, b)| a == *b)
+    };
     if is_whole {
         let known = NAMES.iter().find(|(known, _)| is_name(known));
         return known.map_or(Verdict::No, |(_, letter)| Verdict::Done(*letter));

@@ -5,8 +5,8 @@
 //! gone. A mask would have to be written in several places; nobody cuts a value in good faith, so
 //! such a one is blocked instead.
 //!
-//! Messages of one author are read on from each other as well, though a person may happen to end one
-//! with a number and begin the next with another: there both ends are masked.
+//! Messages of one author are read on from each other as well, though a person may happen to end
+//! one with a number and begin the next with another: there both ends are masked.
 
 use crate::base::hit::Action;
 use crate::base::text::{Form, Segment, Text};

@@ -1,7 +1,7 @@
 //! Finds the part of a phrase's expression that is worth looking for in every text: its end.
 //!
-//! A phrase such as `send (up to forty letters) password to` begins with a word that every text has,
-//! and Hyperscan would follow each of them for forty letters. Its end is rare, and a candidate
+//! A phrase such as `send (up to forty letters) password to` begins with a word that every text
+//! has, and Hyperscan would follow each of them for forty letters. Its end is rare, and a candidate
 //! needs no more: it is confirmed on the text before it.
 
 use regex_syntax::hir::{Hir, HirKind};
@@ -15,11 +15,15 @@ const LEAST: usize = 6;
 pub fn suffix(expression: &str) -> Option<String> {
     let parsed = regex_syntax::parse(expression).ok()?;
     let HirKind::Concat(parts) = parsed.kind() else { return None };
-    let is_wide = |part: &Hir| matches!(part.kind(), HirKind::Repetition(own) if own.max.is_none_or(|max| max >= WIDE));
     let wide = parts.iter().rposition(is_wide)?;
     let end = Hir::concat(parts.get(wide + 1..)?.to_vec());
     let is_long = end.properties().minimum_len().is_some_and(|least| least >= LEAST);
     (is_long && end.properties().look_set().is_empty()).then(|| end.to_string())
+}
+
+fn is_wide(part: &Hir) -> bool {
+    let HirKind::Repetition(own) = part.kind() else { return false };
+    own.max.is_none_or(|max| max >= WIDE)
 }
 
 #[cfg(test)]

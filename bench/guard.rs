@@ -173,7 +173,7 @@ fn cell(nanos: u64, bytes: usize) -> String {
 
 fn main() -> io::Result<()> {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() });
+    let rules = Rules::compile(&Guard::default());
     let rules = Arc::new(rules.map_err(io::Error::other)?);
     let mut matcher = Matcher::new(rules).map_err(io::Error::other)?;
     let mut out = io::stdout();

@@ -54,8 +54,8 @@ impl Search<'_> {
     pub fn strictest(&self, text: &str) -> Option<(u16, Action)> {
         let mut candidates = Vec::new();
         let scan = self.rules.database().scan(text, self.scratch, &mut candidates);
-        let Self { rules, scratch, direction, .. } = *self;
-        let mut all = said_in(Looker { rules, scratch, direction }, text, &candidates, scan);
+        let Self { rules, scratch, view, .. } = *self;
+        let mut all = said_in(Looker { rules, scratch, view }, text, &candidates, scan);
         let source = match scan {
             Scan::Whole => Source::Known(&candidates),
             Scan::OverDense => Source::Scan,

@@ -22,7 +22,7 @@ mod tests {
     }
 
     fn matcher() -> Matcher {
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let rules = Rules::compile(&Guard::default()).unwrap();
         Matcher::new(Arc::new(rules)).unwrap()
     }
 

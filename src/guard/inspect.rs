@@ -2,7 +2,7 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
@@ -10,15 +10,17 @@ use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::layers::{Layers, sweep};
-use crate::guard::mask::Masks;
+use crate::guard::mask::{Masks, Value, written};
 use crate::guard::normal::Normal;
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::{Looker, Phrase, in_text};
 use crate::guard::places::Places;
+use crate::guard::profile::View;
 use crate::guard::rules::{GATE, Rules};
 use crate::guard::run::Found;
 use crate::guard::seams::{crossings, over_messages};
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -79,6 +81,12 @@ impl Cleared {
         self.splices
     }
 
+    /// The same once its edits have been made in the body itself.
+    #[must_use]
+    pub fn edited(self) -> Self {
+        Self { splices: Splices::default(), ..self }
+    }
+
     /// What was found, without the values.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
@@ -117,8 +125,9 @@ impl Matcher {
         &mut self,
         raw: &[u8],
         text: &Text,
-        direction: Direction,
+        view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
+        let view = view.into();
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
         self.spots.clear();
@@ -131,9 +140,9 @@ impl Matcher {
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
         let normal = Normal::of(text);
-        let looker = Looker { rules, scratch: &self.scratch, direction };
+        let looker = Looker { rules, scratch: &self.scratch, view };
         let mut noted = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
-        let detected = detect::in_text(rules, text, direction);
+        let detected = detect::in_text(rules, text, view);
         noted.extend(
             detected.into_iter().map(|found| Phrase { segment: found.segment, rule: found.rule }),
         );
@@ -146,7 +155,7 @@ impl Matcher {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, direction, depth: 0 };
+        let search = Search { rules, scratch: &self.scratch, source, view, depth: 0 };
         let places = Places::new(&self.candidates, scan);
         let spots = &mut self.spots;
         let mut inspection = Inspection { search, places, hits: Vec::new(), spots };
@@ -192,7 +201,8 @@ impl Inspection<'_> {
         (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
-        let found = match look(text, segment, &self.search, &mut self.places) {
+        let search = Search { view: self.search.view.on(segment), ..self.search };
+        let found = match look(text, segment, &search, &mut self.places) {
             Ok(found) => found,
             Err(block) => return self.note(block.rule, (index, segment), None),
         };
@@ -204,8 +214,9 @@ impl Inspection<'_> {
             }
             self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
-                let placeholder = self.search.rules.placeholder(one.rule);
-                masks.write(&one.span, placeholder, one.is_bare, splices);
+                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
+                let mask = written(search.rules, search.view, value);
+                masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
         Ok(())
@@ -221,11 +232,12 @@ impl Inspection<'_> {
             if one.action != Action::Mask {
                 continue;
             }
-            let mut placeholder = search.rules.placeholder(one.rule);
-            for (index, span) in one.masks {
-                let Some(segment) = text.segments().get(index) else { continue };
-                Masks::new(segment, raw).write(&span, placeholder, false, splices);
-                placeholder = "";
+            let value = Value { rule: one.rule, text: &one.value };
+            let mut mask = written(search.rules, search.view.on(segment), value);
+            for (index, span) in &one.masks {
+                let Some(segment) = text.segments().get(*index) else { continue };
+                Masks::new(segment, raw).write(span, &mask, false, splices);
+                mask = Cow::Borrowed("");
             }
         }
         Ok(())
@@ -238,8 +250,8 @@ impl Inspection<'_> {
         segment: Numbered<'_>,
         span: Option<&Range<usize>>,
     ) -> Result<(), Arc<str>> {
-        let direction = self.search.direction;
-        let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
+        let view = self.search.view.on(segment.1);
+        let action = self.search.rules.get(rule).map(|rule| rule.action(view));
         action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
@@ -251,7 +263,6 @@ impl Inspection<'_> {
         span: Option<&Range<usize>>,
     ) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
-        let direction = self.search.direction;
         // A phrase is told once for each segment, in whatever form it was said.
         let is_here = |hit: &&Hit| hit.place == segment.place && hit.channel == segment.channel;
         let is_told = |hit: &Hit| hit.rule == *rule.name();
@@ -261,11 +272,15 @@ impl Inspection<'_> {
         {
             return Ok(());
         }
+        let view = self.search.view.on(segment);
+        let told = rule.told(view, action);
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
-            self.hits.push(Hit { rule: name, action, channel, place, direction });
+            let direction = view.direction;
+            let (action, mode) = told;
+            self.hits.push(Hit { rule: name, action, mode, channel, place, direction });
             self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
@@ -355,12 +370,15 @@ mod tests {
 
     fn matcher(actions: &[(&str, Action)]) -> Matcher {
         let entry = |(name, action): &(&str, Action)| GuardAction {
-            rule: Pattern::Prefix((*name).into()),
             request: Some(*action),
             response: Some(*action),
+            ..GuardAction::new(Pattern::Prefix((*name).into()))
         };
         let actions = actions.iter().map(entry).collect();
-        Matcher::new(Arc::new(Rules::compile(&Guard { enabled: true, actions }).unwrap())).unwrap()
+        Matcher::new(Arc::new(
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap(),
+        ))
+        .unwrap()
     }
 
     /// A text of one segment that stands in the raw body as it is.
@@ -541,7 +559,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_clears_without_a_look() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let cleared = clear(&mut matcher, "4111111111111111").unwrap();
         assert!(cleared.hits().is_empty() && cleared.coverage().is_empty());

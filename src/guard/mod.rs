@@ -3,6 +3,7 @@
 //! `rules` compiles the packs, `inspect` clears a whole body, `stream` masks text that arrives in
 //! pieces. Both use `run`, so that the same text gives the same result however it was cut.
 
+pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod derived;
@@ -14,12 +15,15 @@ pub mod hidden;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+
+pub mod judge;
 pub mod layers;
 pub mod mask;
 pub mod normal;
 pub mod pack;
 pub mod phrases;
 pub mod places;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;
@@ -30,6 +34,7 @@ pub mod suffix;
 pub mod turned;
 pub mod unescape;
 pub mod validators;
+pub mod webhook;
 
 #[cfg(test)]
 mod evasion;

@@ -3,12 +3,13 @@
 //! A phrase is reported once for each segment or stream. It is confirmed on the text that ends with
 //! it, within its segment, so that whole texts and streams say the same.
 
-use crate::base::hit::{Action, Direction};
+use crate::base::hit::Action;
 use crate::base::numbers::to_usize;
-use crate::base::text::Text;
+use crate::base::text::{Segment, Text};
 use crate::guard::arguments::Unit;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::normal::{Normal, Normalizer, next_odd};
+use crate::guard::profile::View;
 use crate::guard::rules::{GATE, Kind, PHRASE_BYTES_MAX, Rule, Rules};
 use crate::guard::turned::{WORD_MAX, reversed, rot13};
 use crate::guard::unescape::GONE;
@@ -33,8 +34,8 @@ pub struct Looker<'a> {
     pub rules: &'a Rules,
     /// The worker's working memory.
     pub scratch: &'a Scratch,
-    /// Which way the text goes.
-    pub direction: Direction,
+    /// Where the text is looked at.
+    pub view: View,
 }
 
 /// All phrases in a text, in the order of its segments: as it stands, normal and turned.
@@ -54,13 +55,14 @@ pub fn in_text(
         Scan::OverDense => {
             for (index, segment) in text.segments().iter().enumerate() {
                 let said = text.joined().get(segment.at.clone()).unwrap_or_default();
+                let looker = looker.on(segment);
                 looker.look(said, index, &mut found);
                 looker.turned(said, index, &mut found);
             }
         }
     }
     if let Some(normal) = normal {
-        as_it_is_read(looker, normal, &mut found);
+        as_it_is_read(looker, text, normal, &mut found);
     }
     found.sort_unstable();
     found.dedup();
@@ -90,36 +92,38 @@ fn as_it_stands(
                 let from = end.saturating_sub(WORD_MAX).max(segment.at.start);
                 let from = text.joined().ceil_char_boundary(from);
                 let rest = text.joined().get(from..segment.at.end).unwrap_or_default();
-                looker.turned(rest, index, found);
+                looker.on(segment).turned(rest, index, found);
             }
             continue;
         }
         let phrase = Phrase { segment: index, rule: candidate.rule };
-        let is_new = !found.contains(&phrase) && looker.acts(candidate.rule) != Action::Allow;
+        let acts = looker.on(segment).acts(candidate.rule);
+        let is_new = !found.contains(&phrase) && acts != Action::Allow;
         if is_new && ends_here(looker.rules, phrase.rule, text.joined(), segment.at.start..end) {
             found.push(phrase);
         }
     }
 }
 
-fn as_it_is_read(looker: Looker<'_>, normal: &Normal, found: &mut Vec<Phrase>) {
+fn as_it_is_read(looker: Looker<'_>, text: &Text, normal: &Normal, found: &mut Vec<Phrase>) {
     let mut candidates = Vec::new();
     let scan = looker.rules.database().scan(normal.joined(), looker.scratch, &mut candidates);
     if scan == Scan::OverDense {
-        for index in (0..).take_while(|index| normal.segment(*index).is_some()) {
+        for (index, segment) in text.segments().iter().enumerate() {
             let own = normal.segment(index).unwrap_or_default();
-            looker.look(normal.joined().get(own).unwrap_or_default(), index, found);
+            looker.on(segment).look(normal.joined().get(own).unwrap_or_default(), index, found);
         }
         return;
     }
     for Candidate { end, rule } in candidates {
         let end = to_usize(end);
         let Some(index) = normal.segment_of(end.saturating_sub(1)) else { continue };
+        let Some(segment) = text.segments().get(index) else { continue };
         let phrase = Phrase { segment: index, rule };
         let start = normal.segment(index).unwrap_or_default().start;
         if normal.differs(index)
             && !found.contains(&phrase)
-            && looker.acts(rule) != Action::Allow
+            && looker.on(segment).acts(rule) != Action::Allow
             && ends_here(looker.rules, rule, normal.joined(), start..end)
         {
             found.push(phrase);
@@ -140,8 +144,13 @@ pub fn said_in(
 }
 
 impl Looker<'_> {
+    /// The same for the text of one segment.
+    fn on(self, segment: &Segment) -> Self {
+        Self { view: self.view.on(segment), ..self }
+    }
+
     fn acts(&self, rule: u16) -> Action {
-        acts(self.rules, rule, self.direction)
+        acts(self.rules, rule, self.view)
     }
 
     /// What a text says, with what is done about it.
@@ -229,24 +238,35 @@ impl Tail {
 
 impl Watch {
     /// Takes more text and adds the rules that are new to `found`.
-    pub fn push(&mut self, text: &str, rules: &Rules, scratch: &Scratch, found: &mut Vec<u16>) {
+    pub fn push(
+        &mut self,
+        text: &str,
+        (rules, view): (&Rules, View),
+        scratch: &Scratch,
+        found: &mut Vec<u16>,
+    ) {
         if rules.phrases().is_empty() {
             return;
         }
         self.plain.push(text);
         self.push_normal(text);
         let mut all = rules.phrases().iter();
-        let eager = all.any(|rule| acts(rules, *rule, Direction::Response) == Action::Block);
+        let eager = all.any(|rule| acts(rules, *rule, view) == Action::Block);
         if eager || self.plain.fresh >= BATCH {
-            self.scan(rules, scratch, found);
+            self.scan((rules, view), scratch, found);
         }
     }
 
     /// The text has ended.
-    pub fn finish(&mut self, rules: &Rules, scratch: &Scratch, found: &mut Vec<u16>) {
+    pub fn finish(
+        &mut self,
+        (rules, view): (&Rules, View),
+        scratch: &Scratch,
+        found: &mut Vec<u16>,
+    ) {
         self.normalizer.finish(&mut self.units);
         self.take_units();
-        self.scan(rules, scratch, found);
+        self.scan((rules, view), scratch, found);
     }
 
     /// Whether the rule is a phrase that was told already; it is from now on.
@@ -290,8 +310,8 @@ impl Watch {
     }
 
     /// Scans what was not scanned yet.
-    fn scan(&mut self, rules: &Rules, scratch: &Scratch, found: &mut Vec<u16>) {
-        let looker = Looker { rules, scratch, direction: Direction::Response };
+    fn scan(&mut self, (rules, view): (&Rules, View), scratch: &Scratch, found: &mut Vec<u16>) {
+        let looker = Looker { rules, scratch, view };
         if self.plain.fresh == 0 && self.normal.fresh == 0 {
             return;
         }
@@ -354,8 +374,8 @@ impl Watch {
     }
 }
 
-fn acts(rules: &Rules, rule: u16, direction: Direction) -> Action {
-    rules.get(rule).map_or(Action::Allow, |rule| rule.action(direction))
+fn acts(rules: &Rules, rule: u16, view: View) -> Action {
+    rules.get(rule).map_or(Action::Allow, |rule| rule.action(view))
 }
 
 /// Whether the text that ends with `within` and is as long as a phrase can be says it.

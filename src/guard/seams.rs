@@ -36,6 +36,8 @@ pub struct Crossing {
     pub action: Action,
     /// What to mask: segments, and spans from their beginnings.
     pub masks: Vec<Spot>,
+    /// What is masked, as one text.
+    pub value: String,
 }
 
 /// All values over seams, up to the first that blocks.
@@ -57,13 +59,22 @@ pub fn crossings(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
 /// Looks at parts that are read as one text.
 fn look(text: &Text, parts: &[usize], search: &Search<'_>, found: &mut Vec<Crossing>) {
     let (joined, seams) = join(text, parts);
-    let values = match values(&joined, search) {
+    // The parts of one content have one author.
+    let first = parts.first().and_then(|part| text.segments().get(*part));
+    let view = first.map_or(search.view, |segment| search.view.on(segment));
+    let values = match values(&joined, &Search { view, ..*search }) {
         Ok(values) => values,
         // Each part alone had nothing that blocks.
         Err(blocked) => {
             let first = parts.first().copied().unwrap_or_default();
             let (rule, action) = (blocked.rule, Action::Block);
-            found.push(Crossing { segment: first, rule, action, masks: Vec::new() });
+            found.push(Crossing {
+                segment: first,
+                rule,
+                action,
+                masks: Vec::new(),
+                value: String::new(),
+            });
             return;
         }
     };
@@ -72,7 +83,7 @@ fn look(text: &Text, parts: &[usize], search: &Search<'_>, found: &mut Vec<Cross
         if let Some((_, segment)) = seams.iter().find(crosses) {
             let action = if value.action == Action::Mask { Action::Block } else { value.action };
             let (segment, rule) = (*segment, value.rule);
-            found.push(Crossing { segment, rule, action, masks: Vec::new() });
+            found.push(Crossing { segment, rule, action, masks: Vec::new(), value: String::new() });
         }
     }
 }
@@ -186,11 +197,18 @@ impl<'a> Chain<'a> {
             return;
         }
         let Some(first) = self.parts.first().map(|part| part.segment) else { return };
-        match values(&self.joined, search) {
+        let search = Search { view: search.view.on(self.author), ..*search };
+        match values(&self.joined, &search) {
             Ok(values) => found.extend(values.iter().filter_map(|value| self.crossing(value))),
             Err(block) => {
                 let (rule, action) = (block.rule, Action::Block);
-                found.push(Crossing { segment: first, rule, action, masks: Vec::new() });
+                found.push(Crossing {
+                    segment: first,
+                    rule,
+                    action,
+                    masks: Vec::new(),
+                    value: String::new(),
+                });
             }
         }
     }
@@ -210,7 +228,9 @@ impl<'a> Chain<'a> {
             .collect();
         let segment = masks.first().map(|(segment, _)| *segment)?;
         let is_over = masks.len() > 1 && !value.is_rest;
-        is_over.then_some(Crossing { segment, rule: value.rule, action: value.action, masks })
+        let said = self.joined.get(value.span.clone()).unwrap_or_default().to_owned();
+        let (rule, action) = (value.rule, value.action);
+        is_over.then_some(Crossing { segment, rule, action, masks, value: said })
     }
 }
 
@@ -249,8 +269,10 @@ mod tests {
     /// The rule that blocks these parts of one content, if one does, and how many findings.
     fn blocked(parts: &[&str], are_one: bool, action: Action) -> (Option<String>, usize) {
         let request = Some(action);
-        let entry = GuardAction { rule: Pattern::Prefix("pii.".into()), request, response: None };
-        let rules = Rules::compile(&Guard { enabled: true, actions: vec![entry] }).unwrap();
+        let entry = GuardAction { request, ..GuardAction::new(Pattern::Prefix("pii.".into())) };
+        let rules =
+            Rules::compile(&Guard { enabled: true, actions: vec![entry], ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let (mut text, mut raw) = (Text::default(), String::new());
         let mut earlier = None;

@@ -20,7 +20,7 @@ const NANOS_FREE: u64 = 50_000_000;
 
 thread_local! {
     static MATCHER: RefCell<Matcher> = RefCell::new({
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() });
+        let rules = Rules::compile(&Guard::default());
         Matcher::new(Arc::new(rules.expect("the packs compile"))).expect("a matcher")
     });
 }

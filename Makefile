@@ -45,7 +45,7 @@ slow: packages bench-packages ## slow heads, bodies and readers by the thousand,
 	python3 tests/slow.py
 
 FUZZ_SECONDS ?= 20
-FUZZ_TARGETS = head chunked proxy sse json message masker
+FUZZ_TARGETS = head chunked proxy sse json message masker guard
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS, from the corpus in tests/fuzz
 	@.ci/packages g++

@@ -7,6 +7,7 @@
 use ::hyperscan::{
     BlockDatabase, Builder as _, Matching, Pattern, PatternFlags, Patterns, Scratch as Space,
 };
+use std::cell::Cell;
 use std::fmt;
 
 /// Candidates in one scan beyond this, and beyond one for [`BYTES_EACH`] bytes: the text is
@@ -60,6 +61,8 @@ pub struct Database {
 /// Working memory of scans: one for each worker, made for one database.
 pub struct Scratch {
     inner: Option<Space>,
+    /// Room for the candidates of small scans, which are many.
+    candidates: Cell<Vec<Candidate>>,
 }
 
 impl fmt::Debug for Database {
@@ -126,7 +129,19 @@ impl Scratch {
             Some(database) => Some(database.alloc_scratch().ok()?),
             None => None,
         };
-        Some(Self { inner })
+        Some(Self { inner, candidates: Cell::default() })
+    }
+
+    /// Room for candidates, empty; nobody else has it until it is given back.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.candidates.take();
+        candidates.clear();
+        candidates
+    }
+
+    /// Gives the room back.
+    pub fn give_back(&self, candidates: Vec<Candidate>) {
+        self.candidates.set(candidates);
     }
 }
 

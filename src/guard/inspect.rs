@@ -7,19 +7,20 @@ use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
-use crate::guard::classes::next_mark;
-use crate::guard::context::WITHIN_MAX;
 use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
-use crate::guard::islands::border_before;
+use crate::guard::layers::{Layers, sweep};
 use crate::guard::mask::{Masks, Value, written};
+use crate::guard::normal::Normal;
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::{Phrase, in_text};
+use crate::guard::phrases::{Looker, Phrase, in_text};
+use crate::guard::places::Places;
 use crate::guard::profile::View;
-use crate::guard::rules::{Rules, is_word};
-use crate::guard::run::{Found, Run};
-use crate::guard::seams::crossings;
+use crate::guard::rules::{GATE, Rules, is_word};
+use crate::guard::run::Found;
+use crate::guard::seams::{crossings, over_messages};
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -138,24 +139,29 @@ impl Matcher {
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let mut noted = in_text(rules, text, &self.candidates, scan, view);
+        let normal = Normal::of(text);
+        let looker = Looker { rules, scratch: &self.scratch, view };
+        let mut noted = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
         let detected = detect::in_text(rules, text, view);
         noted.extend(
             detected.into_iter().map(|found| Phrase { segment: found.segment, rule: found.rule }),
         );
         noted.sort_unstable();
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
-        let is_anchor =
-            |rule| is_word(rule) || rules.get(rule).is_some_and(|rule| rule.entity().is_some());
+        let is_anchor = |rule| {
+            rule == GATE
+                || is_word(rule)
+                || rules.get(rule).is_some_and(|rule| rule.entity().is_some())
+        };
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
         let source = match scan {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, view };
-        let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
+        let search = Search { rules, scratch: &self.scratch, source, view, depth: 0 };
+        let places = Places::new(&self.candidates, scan);
         let spots = &mut self.spots;
-        let mut inspection = Inspection { search, anchors, hits: Vec::new(), spots };
+        let mut inspection = Inspection { search, places, hits: Vec::new(), spots };
         let mut noted = noted.into_iter();
         let mut next = noted.next();
         for (index, segment) in text.segments().iter().enumerate() {
@@ -170,7 +176,7 @@ impl Matcher {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
         }
-        if let Err(rule) = inspection.cross(text) {
+        if let Err(rule) = inspection.cross(raw, text, &mut cleared.splices) {
             return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
         }
         cleared.hits = inspection.hits;
@@ -181,7 +187,7 @@ impl Matcher {
 /// One body on its way through.
 struct Inspection<'a> {
     search: Search<'a>,
-    anchors: Anchors<'a>,
+    places: Places<'a>,
     hits: Vec<Hit>,
     spots: &'a mut Vec<Spot>,
 }
@@ -199,7 +205,7 @@ impl Inspection<'_> {
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
         let search = Search { view: self.search.view.on(segment), ..self.search };
-        let found = match look(text, segment, &search, &mut self.anchors) {
+        let found = match look(text, segment, &search, &mut self.places) {
             Ok(found) => found,
             Err(block) => return self.note(block.rule, (index, segment), None),
         };
@@ -219,12 +225,22 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    /// Notes what is cut over the parts of a content; an error names the rule that blocks.
-    fn cross(&mut self, text: &Text) -> Result<(), Arc<str>> {
+    /// Notes what is cut over the parts of a content or over messages, and masks the latter; an
+    /// error names the rule that blocks.
+    fn cross(&mut self, raw: &[u8], text: &Text, splices: &mut Splices) -> Result<(), Arc<str>> {
         let search = Search { source: Source::Scan, ..self.search };
-        for one in crossings(text, &search) {
-            if let Some(segment) = text.segments().get(one.segment) {
-                self.act(one.rule, one.action, (one.segment, segment), None)?;
+        for one in crossings(text, &search).into_iter().chain(over_messages(text, &search)) {
+            let Some(segment) = text.segments().get(one.segment) else { continue };
+            self.act(one.rule, one.action, (one.segment, segment), None)?;
+            if one.action != Action::Mask {
+                continue;
+            }
+            let value = Value { rule: one.rule, text: &one.value };
+            let mut mask = written(search.rules, search.view.on(segment), value);
+            for (index, span) in &one.masks {
+                let Some(segment) = text.segments().get(*index) else { continue };
+                Masks::new(segment, raw).write(span, &mask, false, splices);
+                mask = Cow::Borrowed("");
             }
         }
         Ok(())
@@ -250,6 +266,15 @@ impl Inspection<'_> {
         span: Option<&Range<usize>>,
     ) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
+        // A phrase is told once for each segment, in whatever form it was said.
+        let is_here = |hit: &&Hit| hit.place == segment.place && hit.channel == segment.channel;
+        let is_told = |hit: &Hit| hit.rule == *rule.name();
+        if rule.entity().is_none()
+            && action != Action::Block
+            && self.hits.iter().rev().take_while(is_here).any(is_told)
+        {
+            return Ok(());
+        }
         let view = self.search.view.on(segment);
         let told = rule.told(view, action);
         // What blocks is always told: it is why.
@@ -262,35 +287,6 @@ impl Inspection<'_> {
             self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
-    }
-}
-
-/// The scan's candidates, as the segments go by.
-struct Anchors<'a> {
-    candidates: &'a [Candidate],
-    scan: Scan,
-    next: usize,
-}
-
-impl Anchors<'_> {
-    /// The last byte of the first anchor that ends behind `at`; nothing but "everywhere" where the
-    /// scan did not see all.
-    fn after(&mut self, at: usize) -> Option<usize> {
-        if self.scan == Scan::OverDense {
-            return Some(at);
-        }
-        loop {
-            let candidate = self.candidates.get(self.next)?;
-            let end = usize::try_from(candidate.end).ok()?;
-            if end > at {
-                return end.checked_sub(1);
-            }
-            // What stands behind a word may be a value without a digit.
-            if is_word(candidate.rule) && end + WITHIN_MAX > at {
-                return Some(at);
-            }
-            self.next += 1;
-        }
     }
 }
 
@@ -308,43 +304,19 @@ fn look(
     text: &Text,
     segment: &Segment,
     search: &Search<'_>,
-    anchors: &mut Anchors<'_>,
+    places: &mut Places<'_>,
 ) -> Result<Vec<Found>, BlockedBy> {
     let joined = text.joined().get(..segment.at.end).unwrap_or_default();
     let is_json = matches!(segment.source.form, Form::PlainJson | Form::EscapedJson);
     if is_json {
-        return look_at_json(joined, segment, search, anchors);
+        return look_at_json(joined, segment, search, places);
     }
     let start = segment.at.start;
-    let mut run = Run::starting_at(start);
-    while let Some(place) = next_place(joined, run.taken(), anchors) {
-        if run.is_at_rest() {
-            let border = border_before(joined, run.taken()..place);
-            run.skip_to(border, joined.get(start..border).unwrap_or_default());
-        }
-        // Up to the end of what may be there, and on until nothing is undecided.
-        let rest = joined.get(run.taken()..).unwrap_or_default();
-        for next in rest.chars() {
-            if run.is_at_rest() && run.taken() > place {
-                break;
-            }
-            run.take(next, false, search)?;
-        }
+    let mut found = sweep(joined, start, search, places)?;
+    for one in &mut found {
+        one.span = one.span.start - start..one.span.end - start;
     }
-    run.finish(search)?;
-    let moved =
-        |found: Found| Found { span: found.span.start - start..found.span.end - start, ..found };
-    Ok(run.drain().map(moved).collect())
-}
-
-/// The next byte at or after `from` that something could be at.
-fn next_place(joined: &str, from: usize, anchors: &mut Anchors<'_>) -> Option<usize> {
-    let mark = next_mark(joined.as_bytes(), from);
-    let anchor = anchors.after(from).filter(|place| *place < joined.len());
-    match (mark, anchor) {
-        (Some(mark), Some(anchor)) => Some(mark.min(anchor)),
-        (mark, anchor) => mark.or(anchor),
-    }
+    Ok(found)
 }
 
 /// A JSON text is read from its beginning: what is a string cannot be told from the middle.
@@ -352,11 +324,11 @@ fn look_at_json(
     joined: &str,
     segment: &Segment,
     search: &Search<'_>,
-    anchors: &mut Anchors<'_>,
+    places: &mut Places<'_>,
 ) -> Result<Vec<Found>, BlockedBy> {
     let said = joined.get(segment.at.start..).unwrap_or_default();
     let is_escaped = said.contains('\\');
-    if !is_escaped && next_place(joined, segment.at.start, anchors).is_none() {
+    if !is_escaped && places.next(joined, segment.at.start, false).is_none() {
         return Ok(Vec::new());
     }
     // Behind escapes the scan did not look, and offsets differ: each island is scanned.
@@ -364,25 +336,26 @@ fn look_at_json(
         Search { source: if is_escaped { Source::Scan } else { search.source }, ..*search };
     let base = if is_escaped { 0 } else { segment.at.start };
     let (mut lexer, mut map, mut units) = (Lexer::default(), RawMap::default(), Vec::new());
-    let mut run = Run::starting_at(base);
+    let mut layers = Layers::starting_at(base);
     for next in said.chars() {
         lexer.take(next, &mut units);
         for unit in units.drain(..) {
             map.push(unit);
-            run.take(unit.letter, unit.bare, &search)?;
+            layers.take(unit.letter, unit.bare, &search)?;
         }
     }
     lexer.finish(&mut units);
     for unit in units.drain(..) {
         map.push(unit);
-        run.take(unit.letter, unit.bare, &search)?;
+        layers.take(unit.letter, unit.bare, &search)?;
     }
-    run.finish(&search)?;
-    let moved = |found: Found| Found {
-        span: map.raw(found.span.start - base)..map.raw(found.span.end - base),
-        ..found
-    };
-    Ok(run.drain().map(moved).collect())
+    layers.finish(&search)?;
+    let mut found = Vec::new();
+    layers.drain(&mut found);
+    for one in &mut found {
+        one.span = map.raw(one.span.start - base)..map.raw(one.span.end - base);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

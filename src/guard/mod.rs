@@ -7,17 +7,25 @@ pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod context;
+pub mod dates;
+pub mod derived;
 pub mod detect;
+pub mod encoded;
 #[cfg(feature = "onnx")]
 pub mod encoder;
+pub mod fold;
+pub mod groups;
+pub mod hidden;
 pub mod hyperscan;
 pub mod ids_europe;
 pub mod ids_world;
 pub mod inspect;
 pub mod islands;
 pub mod judge;
+pub mod layers;
 pub mod mask;
 pub mod named;
+pub mod normal;
 pub mod pack;
 pub mod phrases;
 pub mod places;
@@ -29,6 +37,12 @@ pub mod search;
 pub mod secrets;
 pub mod stream;
 pub mod structure;
+pub mod suffix;
 pub mod sums;
+pub mod turned;
+pub mod unescape;
 pub mod validators;
 pub mod webhook;
+
+#[cfg(test)]
+mod evasion;

@@ -1,6 +1,6 @@
 //! Checks by their name in a pack, that say yes or no to the whole of a match.
 
-use crate::guard::{ids_europe, ids_world, places, secrets};
+use crate::guard::{dates, ids_europe, ids_world, secrets};
 
 /// A check by its name.
 pub type Named = (&'static str, fn(&str) -> bool);
@@ -14,7 +14,7 @@ pub const NAMED: &[Named] = &[
     ("ahv", ids_europe::ahv),
     ("amka", ids_europe::amka),
     ("ausweis", ids_europe::ausweis),
-    ("bic", places::bic),
+    ("bic", dates::bic),
     ("brn", ids_world::brn),
     ("bsn", ids_europe::bsn),
     ("card_number", ids_world::card_number),
@@ -26,7 +26,7 @@ pub const NAMED: &[Named] = &[
     ("cpr", ids_europe::cpr),
     ("cuit", ids_world::cuit),
     ("curp", ids_world::curp),
-    ("date", places::date),
+    ("date", dates::date),
     ("dea", ids_world::dea),
     ("digits", secrets::digits),
     ("egn", ids_europe::egn),
@@ -34,8 +34,8 @@ pub const NAMED: &[Named] = &[
     ("emso", ids_europe::emso),
     ("encoded", secrets::encoded),
     ("epic", ids_world::epic),
-    ("eth", places::eth),
-    ("expiry", places::expiry),
+    ("eth", dates::eth),
+    ("expiry", dates::expiry),
     ("fodselsnummer", ids_europe::fodselsnummer),
     ("gstin", ids_world::gstin),
     ("hetu", ids_europe::hetu),
@@ -45,7 +45,7 @@ pub const NAMED: &[Named] = &[
     ("id_za", ids_world::id_za),
     ("imei", ids_world::imei),
     ("inn", ids_europe::inn),
-    ("ipv6", places::ipv6),
+    ("ipv6", dates::ipv6),
     ("ird", ids_world::ird),
     ("isikukood", ids_europe::isikukood),
     ("isin", ids_world::isin),
@@ -74,9 +74,9 @@ pub const NAMED: &[Named] = &[
     ("partita_iva", ids_europe::partita_iva),
     ("personnummer", ids_europe::personnummer),
     ("pesel", ids_europe::pesel),
-    ("phone_local", places::phone_local),
+    ("phone_local", dates::phone_local),
     ("pin_th", ids_world::pin_th),
-    ("plate", places::plate),
+    ("plate", dates::plate),
     ("pps", ids_europe::pps),
     ("random", secrets::random),
     ("regon", ids_europe::regon),

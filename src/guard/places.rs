@@ -1,102 +1,115 @@
-//! Checks of dates, of addresses in networks, of banks and of plates.
+//! The places of a text that are worth a close look: all others cannot hold anything.
 
-use crate::guard::sums::is_date;
-use std::net::Ipv6Addr;
+use crate::guard::classes::next_mark;
+use crate::guard::context::WITHIN_MAX;
+use crate::guard::encoded::next_token;
+use crate::guard::hyperscan::{Candidate, Scan};
+use crate::guard::normal::next_odd;
+use crate::guard::rules::is_word;
 
-/// A bank (BIC, ISO 9362): four letters, a country, a place and perhaps a branch.
-pub fn bic(text: &str) -> bool {
-    let text = text.replace(' ', "");
-    let country = text.get(4..6).unwrap_or_default();
-    matches!(text.len(), 8 | 11)
-        && COUNTRIES.as_bytes().chunks_exact(2).any(|own| own == country.as_bytes())
+/// Finds them, in order, as one goes through a text.
+#[derive(Debug)]
+pub struct Places<'a> {
+    anchors: &'a [Candidate],
+    scan: Scan,
+    next: usize,
+    mark: Known,
+    odd: Known,
+    token: Known,
 }
 
-/// Countries by ISO 3166, one behind the other.
-const COUNTRIES: &str = "ADAEAFAGAIALAMAOAQARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBVBWBYBZ\
-                         CACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCXCYCZDEDJDKDMDODZECEEEGEHERESETFIFJFKFM\
-                         FOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGSGTGUGWGYHKHMHNHRHTHUIDIEILIMINIOIQIRIS\
-                         ITJEJMJOJPKEKGKHKIKMKNKPKRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKML\
-                         MMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNUNZOMPAPEPFPGPHPKPLPMPN\
-                         PRPSPTPWPYQARERORSRURWSASBSCSDSESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTCTDTFTG\
-                         THTJTKTLTMTNTOTRTTTVTWTZUAUGUMUSUYUZVAVCVEVGVIVNVUWFWSXKYEYTZAZMZW";
-
-/// A day in one of the usual orders; years of two digits may be of either century.
-pub fn date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split(['-', '/', '.', ' ']).collect();
-    let [first, second, third] = parts.as_slice() else { return false };
-    let number = |part: &str| part.parse::<u32>().ok();
-    let (Some(a), Some(b), Some(c)) = (number(first), number(second), number(third)) else {
-        return false;
-    };
-    let year = |part: &str, year: u32| match part.len() {
-        4 if (1890..=2035).contains(&year) => Some(year),
-        2 => Some(2000 + year),
-        _ => None,
-    };
-    let last = year(third, c).is_some_and(|year| is_date(year, b, a) || is_date(year, a, b));
-    let lead = first.len() == 4 && year(first, a).is_some_and(|year| is_date(year, b, c));
-    last || lead
+/// What was found of one kind, so that no part of a text is looked through twice.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// The next one.
+    At(usize),
+    /// There is none up to there.
+    None(usize),
 }
 
-/// A telephone number as a country writes it for itself, where words say that it is one.
-pub fn phone_local(text: &str) -> bool {
-    let count = text.bytes().filter(u8::is_ascii_digit).count();
-    let longest = text.split(|letter: char| !letter.is_ascii_digit()).map(str::len).max();
-    let is_amount = text.matches('.').count() == 1 && longest.is_some_and(|longest| longest > 5);
-    (7..=14).contains(&count) && !date(text) && !is_amount
+impl Known {
+    /// The next one at or after `from`, in a text that ends at `end`.
+    fn after(
+        &mut self,
+        from: usize,
+        end: usize,
+        look: impl FnOnce(usize) -> Option<usize>,
+    ) -> Option<usize> {
+        match *self {
+            Self::At(place) if (from..end).contains(&place) => Some(place),
+            Self::None(until) if until >= end => None,
+            Self::At(_) | Self::None(_) => {
+                let found = look(from);
+                *self = found.map_or(Self::None(end), Self::At);
+                found
+            }
+        }
+    }
 }
 
-/// Month and year of a card.
-pub fn expiry(text: &str) -> bool {
-    let Some((month, year)) = text.split_once(['/', '-', ' ']) else { return false };
-    let year = year.trim();
-    let is_month = month.trim().parse().is_ok_and(|month: u32| (1..=12).contains(&month));
-    let is_year = year.parse().is_ok_and(|year: u32| matches!(year, 15..=50 | 2015..=2050));
-    is_month && is_year
-}
+impl<'a> Places<'a> {
+    /// With the anchors that a scan found, in order, or without where it gave up.
+    pub const fn new(anchors: &'a [Candidate], scan: Scan) -> Self {
+        let none = Known::None(0);
+        Self { anchors, scan, next: 0, mark: none, odd: none, token: none }
+    }
 
-/// An address of IPv6 that could be a host: not `::`, and not a time or a name with colons.
-pub fn ipv6(text: &str) -> bool {
-    let Ok(address) = text.parse::<Ipv6Addr>() else { return false };
-    let groups = text.split(':').filter(|group| !group.is_empty()).count();
-    !address.is_unspecified() && groups >= 3
-}
+    /// The next byte of `text` at or after `from` that something could be at; `is_wary` says that
+    /// it could be anywhere.
+    pub fn next(&mut self, text: &str, from: usize, is_wary: bool) -> Option<usize> {
+        let end = text.len();
+        if from >= end {
+            return None;
+        }
+        if is_wary || self.scan == Scan::OverDense {
+            return Some(from);
+        }
+        let all = [
+            self.mark.after(from, end, |from| next_mark(text.as_bytes(), from)),
+            self.odd.after(from, end, |from| next_odd(text, from)),
+            self.token.after(from, end, |from| next_token(text.as_bytes(), from)),
+            self.anchor(from).filter(|place| *place < end),
+        ];
+        all.into_iter().flatten().min()
+    }
 
-/// An Ethereum address: not all of one digit.
-pub fn eth(text: &str) -> bool {
-    let body = text.get(2..).unwrap_or_default().as_bytes();
-    body.len() == 40 && body.windows(2).any(|pair| !matches!(pair, [a, b] if a == b))
-}
-
-/// A plate: letters and digits both.
-pub fn plate(text: &str) -> bool {
-    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
-    has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+    /// The last byte of the first anchor that ends behind `from`.
+    fn anchor(&mut self, from: usize) -> Option<usize> {
+        loop {
+            let candidate = self.anchors.get(self.next)?;
+            let end = usize::try_from(candidate.end).ok()?;
+            if end > from {
+                return end.checked_sub(1);
+            }
+            // What stands behind a word may be a value without a digit.
+            if is_word(candidate.rule) && end + WITHIN_MAX > from {
+                return Some(from);
+            }
+            self.next += 1;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{bic, date, eth, expiry, ipv6, plate};
+    use super::Places;
+    use crate::guard::hyperscan::{Candidate, Scan};
 
     #[test]
-    fn what_is_there_is_told_from_what_cannot_be() {
-        let all: [(fn(&str) -> bool, &str, &str); 8] = [
-            (bic, "DEUTDEFF", "DEUTXXFF"),
-            (bic, "ABNANL2AXXX", "ABNANL2AX"),
-            (date, "31/12/1990", "31/13/1990"),
-            (date, "1990-12-31", "1990-12-32"),
-            (expiry, "09/27", "13/27"),
-            (ipv6, "2001:db8::8a2e:370:7334", "10:20:30"),
-            (
-                eth,
-                "0x52908400098527886E0F7030069857D2E4169EE7",
-                "0x0000000000000000000000000000000000000000",
-            ),
-            (plate, "AB12 CDE", "ABCDE"),
-        ];
-        for (check, right, wrong) in all {
-            assert!(check(right), "{right}");
-            assert!(!check(wrong), "{wrong}");
+    fn places_come_in_order_whatever_their_kind() {
+        let text = "plain words, then AKIA and \u{200b}1 abcdefghijklmnopqrst x@y";
+        let anchors = [Candidate { end: 22, rule: 0 }];
+        let mut places = Places::new(&anchors, Scan::Whole);
+        let mut found = Vec::new();
+        let mut at = 0;
+        while let Some(place) = places.next(text, at, false) {
+            found.push(text.get(place..).unwrap().chars().next().unwrap());
+            at = place + found.last().unwrap().len_utf8();
+            if found.last() == Some(&'a') {
+                at += 19;
+            }
         }
+        assert_eq!(found, ['A', '\u{200b}', '1', 'a', '@']);
+        assert_eq!(Places::new(&[], Scan::OverDense).next(text, 3, false), Some(3));
     }
 }

@@ -6,12 +6,15 @@ use crate::base::hit::{Action, Mode};
 use crate::config::model::Guard;
 use crate::guard::context::{Context, any_of};
 use crate::guard::detect::Detectors;
+use crate::guard::fold;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
 use crate::guard::pack::{
     Checksum, PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
 };
 use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::secrets::has_crc32;
+use crate::guard::suffix::suffix;
+use crate::guard::turned::Gates;
 use crate::guard::validators::{Check, entropy};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -24,9 +27,12 @@ pub const PHRASE_BYTES_MAX: usize = 512;
 /// Findings of the database from here on are words, not rules.
 const WORDS_FROM: u16 = 0x8000;
 
+/// Stands for no rule: candidates that only say that text may be turned.
+pub const GATE: u16 = u16::MAX;
+
 /// Whether a finding of the database is a word that nominates rules.
 pub const fn is_word(found: u16) -> bool {
-    found >= WORDS_FROM
+    found >= WORDS_FROM && found != GATE
 }
 
 /// All rules that do something, compiled.
@@ -76,6 +82,8 @@ pub struct Entity {
     pub context: Option<Context>,
     /// One of its stop words.
     stop: Option<Regex>,
+    /// How many bytes a match has at least: a shorter text needs no look.
+    pub least: usize,
 }
 
 impl Rule {
@@ -167,6 +175,10 @@ impl Rules {
         for (nth, text) in (0..).zip(words.keys()) {
             let text = regex::escape(text);
             expressions.push(Expression { text, caseless: true, rule: WORDS_FROM + nth });
+        }
+        if !list.is_empty() {
+            expressions.push(Expression { text: Gates::expression(), caseless: true, rule: GATE });
+            fold::prepare();
         }
         let database = database(&list, &expressions)?;
         let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
@@ -335,14 +347,21 @@ fn compile_entity(
             Entry::Vacant(place) => place.insert(any_of(words).ok_or_else(fault)?).clone(),
         }),
     };
-    Ok(Entity { pack, refine, context, stop })
+    let parsed = regex_syntax::parse(&pack.refine).ok().ok_or_else(fault)?;
+    let least = parsed.properties().minimum_len().unwrap_or(0);
+    Ok(Entity { pack, refine, context, stop, least })
 }
 
 fn bounded(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, PackFault> {
-    let all: Vec<Expression> =
-        texts.iter().map(|text| Expression { text: text.clone(), caseless: true, rule }).collect();
-    let short = |one: &Expression| width_max(one).is_some_and(|width| width <= PHRASE_BYTES_MAX);
-    if all.iter().all(short) { Ok(all) } else { Err(PackFault::Unbounded(name.into())) }
+    let expression = |text: String| Expression { text, caseless: true, rule };
+    let short = |text: &String| {
+        width_max(&expression(text.clone())).is_some_and(|width| width <= PHRASE_BYTES_MAX)
+    };
+    if !texts.iter().all(short) {
+        return Err(PackFault::Unbounded(name.into()));
+    }
+    let nominator = |text: &String| suffix(text).unwrap_or_else(|| text.clone());
+    Ok(texts.iter().map(|text| expression(nominator(text))).collect())
 }
 
 fn compile_phrases(texts: &[String], name: &str) -> Result<Vec<Regex>, PackFault> {

@@ -7,8 +7,9 @@
 
 use crate::base::hit::Action;
 use crate::guard::context::REACH;
-use crate::guard::islands::{Cutter, Growth, OVERLAP, WINDOW, is_blank, is_member};
+use crate::guard::islands::{Cutter, Growth, OVERLAP, WINDOW, is_member};
 use crate::guard::search::{BlockedBy, Match, Piece, Search};
+use crate::guard::turned::Gates;
 use std::ops::Range;
 
 /// The body of a private key is dropped up to its end marker, or so many bytes.
@@ -48,6 +49,8 @@ pub struct Run {
     decided: usize,
     found: Vec<Found>,
     bare: bool,
+    /// What was said that makes turned text worth a look.
+    gates: Gates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +59,8 @@ enum State {
     Between,
     /// Within one.
     Within,
-    /// After a blank over which the island may go on; the blank is held, too.
-    Blank,
+    /// In a gap over which the island may go on; so many bytes of it are held, too.
+    Gap(usize),
     /// The value of that rule goes on over a window's end; its characters are dropped or passed.
     Token { rule: u16, is_masked: bool },
     /// Within a block that is dropped.
@@ -94,23 +97,57 @@ impl Run {
             decided: at,
             found: Vec::new(),
             bare: false,
+            gates: Gates::CLOSED,
         }
+    }
+
+    /// Goes on where the other one is, without what that one found.
+    pub fn follow(&mut self, other: &Self) {
+        (self.state, self.cutter, self.context) = (other.state, other.cutter, other.context);
+        (self.taken, self.decided) = (other.taken, other.decided);
+        (self.bare, self.gates) = (other.bare, other.gates);
+        self.held.clear();
+        self.held.push_str(&other.held);
+        self.seen.clear();
+        self.seen.push_str(&other.seen);
+        self.found.clear();
+    }
+
+    /// What was said that makes turned text worth a look.
+    pub const fn gates(&self) -> Gates {
+        self.gates
+    }
+
+    /// Opens these, too.
+    pub fn open(&mut self, gates: Gates) {
+        self.gates.open(gates);
     }
 
     /// Takes the next character. `bare` says that it is part of a JSON text outside of strings.
     pub fn take(&mut self, next: char, bare: bool, search: &Search<'_>) -> Result<(), BlockedBy> {
+        let is_inner = self.state == State::Within && next.is_ascii_alphanumeric();
+        if is_inner && self.cutter.is_open(next) && bare == self.bare && !self.is_full() {
+            self.held.push(next);
+            self.remember(next);
+            self.taken += 1;
+            return Ok(());
+        }
         if bare != self.bare {
             self.finish(search)?;
             self.bare = bare;
         }
-        if self.state == State::Blank {
-            if self.cutter.joins(self.before_blank(), next) {
+        if let State::Gap(_) = self.state {
+            if self.cutter.joins(self.before_gap(), next) {
                 return self.extend(next, search);
+            }
+            if self.cutter.goes_on(next) {
+                self.hold_gap(next);
+                return Ok(());
             }
             self.complete(search)?;
         }
         match self.state {
-            State::Between | State::Blank => {
+            State::Between | State::Gap(_) => {
                 if is_member(next) {
                     self.context = 0;
                     self.cutter = Cutter::NEW;
@@ -119,11 +156,8 @@ impl Run {
                 self.pass(next);
             }
             State::Within if is_member(next) => return self.extend(next, search),
-            State::Within if !bare && is_blank(next) && self.cutter.may_join(&self.held) => {
-                self.held.push(next);
-                self.remember(next);
-                self.taken += next.len_utf8();
-                self.state = State::Blank;
+            State::Within if !bare && self.cutter.may_join(&self.held, next) => {
+                self.hold_gap(next);
             }
             State::Within => {
                 self.complete(search)?;
@@ -154,7 +188,7 @@ impl Run {
 
     /// The text, or this part of it, has ended.
     pub fn finish(&mut self, search: &Search<'_>) -> Result<(), BlockedBy> {
-        if matches!(self.state, State::Within | State::Blank) {
+        if matches!(self.state, State::Within | State::Gap(_)) {
             self.complete(search)?;
         }
         self.decided = self.taken;
@@ -192,8 +226,23 @@ impl Run {
         self.found.drain(..)
     }
 
-    fn before_blank(&self) -> &str {
-        self.held.trim_end_matches(is_blank)
+    /// What is held, without the gap at its end.
+    fn before_gap(&self) -> &str {
+        let gap = if let State::Gap(bytes) = self.state { bytes } else { 0 };
+        self.held.get(..self.held.len() - gap).unwrap_or_default()
+    }
+
+    /// Whether the next character fills the window.
+    const fn is_full(&self) -> bool {
+        self.held.len() + 1 >= self.context + WINDOW
+    }
+
+    fn hold_gap(&mut self, next: char) {
+        let gap = if let State::Gap(bytes) = self.state { bytes } else { 0 };
+        self.held.push(next);
+        self.remember(next);
+        self.taken += next.len_utf8();
+        self.state = State::Gap(gap + next.len_utf8());
     }
 
     fn remember(&mut self, next: char) {
@@ -242,14 +291,15 @@ impl Run {
         Ok(())
     }
 
-    /// The island ends before what is held as a blank, or here.
+    /// The island ends before the gap that is held, or here.
     fn complete(&mut self, search: &Search<'_>) -> Result<(), BlockedBy> {
         let base = self.taken - self.held.len();
-        let length = self.before_blank().len();
+        let length = self.before_gap().len();
         let text = self.held.get(..length).unwrap_or_default();
         let seen = seen(&self.seen, self.held.len(), length);
         let piece = Piece { text, seen, from: self.context, base, open: false };
-        let mut matches = search.find(piece).map_err(|block| block.moved(base))?;
+        self.gates.look(text);
+        let mut matches = search.find(piece, self.gates).map_err(|block| block.moved(base))?;
         if self.bare {
             widen(&mut matches, self.context..length);
         }
@@ -274,7 +324,8 @@ impl Run {
         let length = self.held.len();
         let seen = seen(&self.seen, length, length);
         let piece = Piece { text: &self.held, seen, from: self.context, base, open: true };
-        let mut matches = search.find(piece).map_err(|block| block.moved(base))?;
+        self.gates.look(&self.held);
+        let mut matches = search.find(piece, self.gates).map_err(|block| block.moved(base))?;
         if self.bare {
             widen(&mut matches, self.context..length);
         }

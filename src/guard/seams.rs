@@ -4,24 +4,40 @@
 //! Each part is inspected on its own as well: where two meet, a border that a rule wants may be
 //! gone. A mask would have to be written in several places; nobody cuts a value in good faith, so
 //! such a one is blocked instead.
+//!
+//! Messages of one author are read on from each other as well, though a person may happen to end
+//! one with a number and begin the next with another: there both ends are masked.
 
 use crate::base::hit::Action;
-use crate::base::text::Text;
-use crate::guard::run::{Found, Run};
+use crate::base::text::{Form, Segment, Text};
+use crate::guard::layers::Layers;
+use crate::guard::run::Found;
 use crate::guard::search::{BlockedBy, Search};
+use std::ops::Range;
 
 /// How much of a part is looked at on each side of a seam: no value that is cut is longer.
 const REACH: usize = 256;
+/// The same for a seam between messages, of which a long chat has many.
+const NEAR: usize = 64;
+/// Words without a digit on both sides of a seam that are shorter together are no value.
+const JOINED_MIN: usize = 16;
+
+/// A segment, and a span from its beginning.
+type Spot = (usize, Range<usize>);
 
 /// A value over a seam.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crossing {
     /// The index of the segment that it begins in, or the one before the seam.
     pub segment: usize,
     /// The rule.
     pub rule: u16,
-    /// What to do about it: flag or block.
+    /// What to do about it.
     pub action: Action,
+    /// What to mask: segments, and spans from their beginnings.
+    pub masks: Vec<Spot>,
+    /// What is masked, as one text.
+    pub value: String,
 }
 
 /// All values over seams, up to the first that blocks.
@@ -51,7 +67,14 @@ fn look(text: &Text, parts: &[usize], search: &Search<'_>, found: &mut Vec<Cross
         // Each part alone had nothing that blocks.
         Err(blocked) => {
             let first = parts.first().copied().unwrap_or_default();
-            found.push(Crossing { segment: first, rule: blocked.rule, action: Action::Block });
+            let (rule, action) = (blocked.rule, Action::Block);
+            found.push(Crossing {
+                segment: first,
+                rule,
+                action,
+                masks: Vec::new(),
+                value: String::new(),
+            });
             return;
         }
     };
@@ -59,7 +82,8 @@ fn look(text: &Text, parts: &[usize], search: &Search<'_>, found: &mut Vec<Cross
         let crosses = |(at, _): &&Seam| value.span.start < *at && *at < value.span.end;
         if let Some((_, segment)) = seams.iter().find(crosses) {
             let action = if value.action == Action::Mask { Action::Block } else { value.action };
-            found.push(Crossing { segment: *segment, rule: value.rule, action });
+            let (segment, rule) = (*segment, value.rule);
+            found.push(Crossing { segment, rule, action, masks: Vec::new(), value: String::new() });
         }
     }
 }
@@ -90,13 +114,144 @@ fn join(text: &Text, parts: &[usize]) -> (String, Vec<Seam>) {
     (joined, seams)
 }
 
-fn values(joined: &str, search: &Search<'_>) -> Result<Vec<Found>, BlockedBy> {
-    let mut run = Run::starting_at(0);
-    for next in joined.chars() {
-        run.take(next, false, search)?;
+/// All values that are cut over messages of one author.
+pub fn over_messages(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
+    let mut found = Vec::new();
+    let mut chains: Vec<Chain<'_>> = Vec::new();
+    for (index, segment) in text.segments().iter().enumerate() {
+        let is_text = matches!(segment.source.form, Form::PlainString | Form::EscapedString);
+        if !is_text || segment.follows.is_some() {
+            continue;
+        }
+        let said = text.joined().get(segment.at.clone()).unwrap_or_default();
+        let known = chains.iter_mut().find(|chain| chain.is_of(segment));
+        match known {
+            Some(chain) => chain.take(index, said, search, &mut found),
+            None => chains.push(Chain::new(segment, index, said)),
+        }
     }
-    run.finish(search)?;
-    Ok(run.drain().collect())
+    for chain in &mut chains {
+        chain.look(search, &mut found);
+    }
+    found
+}
+
+/// Messages that are read on from each other, as far as a seam reaches.
+#[derive(Debug)]
+struct Chain<'a> {
+    author: &'a Segment,
+    joined: String,
+    parts: Vec<Part>,
+    /// A value may reach over one of its seams.
+    is_tight: bool,
+}
+
+/// A part of a chain, and where it stood.
+#[derive(Debug)]
+struct Part {
+    segment: usize,
+    /// Where it begins in its segment and in the chain.
+    from: usize,
+    at: usize,
+}
+
+impl<'a> Chain<'a> {
+    fn new(author: &'a Segment, index: usize, said: &str) -> Self {
+        let mut chain = Self { author, joined: String::new(), parts: Vec::new(), is_tight: false };
+        chain.begin(index, said);
+        chain
+    }
+
+    fn is_of(&self, segment: &Segment) -> bool {
+        self.author.channel == segment.channel && self.author.place.path == segment.place.path
+    }
+
+    /// The next message. Blanks beside a seam are no part of a value.
+    fn take(&mut self, index: usize, said: &str, search: &Search<'_>, found: &mut Vec<Crossing>) {
+        let left = said.len() - said.trim_start().len();
+        let head = said.get(left..said.floor_char_boundary(left + NEAR)).unwrap_or_default();
+        self.joined.truncate(self.joined.trim_end().len());
+        self.is_tight |= is_tight(&self.joined, head);
+        self.parts.push(Part { segment: index, from: left, at: self.joined.len() });
+        if said.len() <= left + NEAR {
+            self.joined.push_str(head);
+            return;
+        }
+        self.joined.push_str(head);
+        self.look(search, found);
+        self.begin(index, said);
+    }
+
+    /// Begins again with the end of a message.
+    fn begin(&mut self, index: usize, said: &str) {
+        let from = said.ceil_char_boundary(said.len().saturating_sub(NEAR));
+        self.joined.clear();
+        self.joined.push_str(said.get(from..).unwrap_or_default());
+        self.parts.clear();
+        self.parts.push(Part { segment: index, from, at: 0 });
+        self.is_tight = false;
+    }
+
+    fn look(&mut self, search: &Search<'_>, found: &mut Vec<Crossing>) {
+        if !self.is_tight {
+            return;
+        }
+        let Some(first) = self.parts.first().map(|part| part.segment) else { return };
+        let search = Search { view: search.view.on(self.author), ..*search };
+        match values(&self.joined, &search) {
+            Ok(values) => found.extend(values.iter().filter_map(|value| self.crossing(value))),
+            Err(block) => {
+                let (rule, action) = (block.rule, Action::Block);
+                found.push(Crossing {
+                    segment: first,
+                    rule,
+                    action,
+                    masks: Vec::new(),
+                    value: String::new(),
+                });
+            }
+        }
+    }
+
+    fn crossing(&self, value: &Found) -> Option<Crossing> {
+        let ends = self.parts.iter().skip(1).map(|part| part.at).chain([self.joined.len()]);
+        let masks: Vec<Spot> = self
+            .parts
+            .iter()
+            .zip(ends)
+            .filter_map(|(part, end)| {
+                let own = value.span.start.max(part.at)..value.span.end.min(end);
+                let moved = own.start + part.from..own.end + part.from;
+                (own.start < own.end)
+                    .then_some((part.segment, moved.start - part.at..moved.end - part.at))
+            })
+            .collect();
+        let segment = masks.first().map(|(segment, _)| *segment)?;
+        let is_over = masks.len() > 1 && !value.is_rest;
+        let said = self.joined.get(value.span.clone()).unwrap_or_default().to_owned();
+        let (rule, action) = (value.rule, value.action);
+        is_over.then_some(Crossing { segment, rule, action, masks, value: said })
+    }
+}
+
+/// Whether what ends there and what begins here could be one value.
+fn is_tight(left: &str, right: &str) -> bool {
+    let before = left.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let after = right.split(char::is_whitespace).next().unwrap_or_default();
+    let mut both = before.bytes().chain(after.bytes());
+    let is_short = before.len() + after.len() < JOINED_MIN;
+    let may_be = |byte: u8| byte.is_ascii_digit() || byte == b'@' || !byte.is_ascii();
+    !before.is_empty() && !after.is_empty() && (!is_short || both.any(may_be))
+}
+
+fn values(joined: &str, search: &Search<'_>) -> Result<Vec<Found>, BlockedBy> {
+    let (mut layers, mut found) = (Layers::starting_at(0), Vec::new());
+    for next in joined.chars() {
+        layers.take(next, false, search)?;
+    }
+    layers.finish(search)?;
+    layers.drain(&mut found);
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -143,7 +298,7 @@ mod tests {
         assert_eq!(blocked(&parts, true, Action::Mask), (Some("pii.card".into()), 1));
         assert_eq!(blocked(&parts, true, Action::Flag), (None, 1));
         assert_eq!(blocked(&parts, true, Action::Allow), (None, 0));
-        assert_eq!(blocked(&parts, false, Action::Mask), (None, 0), "two messages");
+        assert_eq!(blocked(&parts, false, Action::Mask), (None, 1), "two messages");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::pack::Edge;
 use crate::guard::profile::View;
 use crate::guard::rules::{Entity, Rules};
+use crate::guard::turned::Gates;
 use std::ops::Range;
 
 /// A shorter text is not looked at for anchors: no key is that short.
@@ -47,6 +48,8 @@ pub struct Search<'a> {
     pub source: Source<'a>,
     /// Where the text is looked at.
     pub view: View,
+    /// How often what is searched was read from something else.
+    pub depth: u8,
 }
 
 /// The piece of text that is searched.
@@ -95,15 +98,18 @@ pub struct BlockedBy {
 
 impl Search<'_> {
     /// All matches in order, without overlaps; an error if a rule that blocks has one.
-    pub fn find(&self, piece: Piece<'_>) -> Result<Vec<Match>, BlockedBy> {
+    pub fn find(&self, piece: Piece<'_>, gates: Gates) -> Result<Vec<Match>, BlockedBy> {
         let nominated = self.nominate(piece);
+        let derived = self.derive(piece, gates);
         let mut settled = Vec::new();
-        if nominated.is_empty() {
+        if nominated.is_empty() && derived.is_empty() {
             return Ok(settled);
         }
         let mut free = vec![Range { start: piece.from, end: piece.text.len() }];
         for round in 0..=ROUNDS_MAX {
-            let masks = settle(self.collect(piece, &free, &nominated, Turn::Strict));
+            let mut all = self.collect(piece, &free, &nominated, Turn::Strict);
+            all.extend(within(&derived, &free));
+            let masks = settle(all);
             // The strictest wins: a block under a mask is still a block.
             let blocks = masks.iter().find(|found| found.action == Action::Block);
             if let Some(found) = blocks {
@@ -125,13 +131,15 @@ impl Search<'_> {
         }
         free = without(&free, &masks);
         settled.extend(masks);
-        settled.extend(settle(self.collect(piece, &free, &nominated, Turn::Flags)));
+        let mut flags = self.collect(piece, &free, &nominated, Turn::Flags);
+        flags.extend(derived.into_iter().filter(|found| found.action < Action::Mask));
+        settled.extend(settle(flags));
         settled.sort_by_key(|found| found.span.start);
         Ok(settled)
     }
 
     /// The rules worth a look, in their order.
-    fn nominate(&self, piece: Piece<'_>) -> Vec<u16> {
+    pub fn nominate(&self, piece: Piece<'_>) -> Vec<u16> {
         let text = piece.text.as_bytes();
         let (digits, at) = classes::count(text);
         let mut nominated = Vec::new();
@@ -148,7 +156,8 @@ impl Search<'_> {
         }
         nominated.retain(|index| {
             self.rules.get(*index).is_some_and(|rule| {
-                rule.entity().is_some() && rule.action(self.view) != Action::Allow
+                let may_hold = rule.entity().is_some_and(|entity| entity.least <= text.len());
+                may_hold && rule.action(self.view) != Action::Allow
             })
         });
         nominated.sort_unstable();
@@ -168,7 +177,7 @@ impl Search<'_> {
                 }
             }
             Source::Scan => {
-                let mut found = Vec::new();
+                let mut found = self.scratch.candidates();
                 let database = self.rules.database();
                 let text = if self.rules.has_words() { piece.seen } else { piece.text };
                 match database.scan(text, self.scratch, &mut found) {
@@ -179,6 +188,7 @@ impl Search<'_> {
                     }
                     Scan::OverDense => nominated.extend(self.rules.anchored()),
                 }
+                self.scratch.give_back(found);
             }
         }
     }
@@ -254,6 +264,20 @@ fn settle(mut all: Vec<Match>) -> Vec<Match> {
     }
     settled.sort_by_key(|found| found.span.start);
     settled
+}
+
+/// What masks or blocks, as far as it is still free.
+fn within(derived: &[Match], free: &[Range<usize>]) -> Vec<Match> {
+    let mut left = Vec::new();
+    for found in derived.iter().filter(|found| found.action >= Action::Mask) {
+        for part in free {
+            let span = found.span.start.max(part.start)..found.span.end.min(part.end);
+            if !span.is_empty() {
+                left.push(Match { lead: span.start, span, ..*found });
+            }
+        }
+    }
+    left
 }
 
 fn without(free: &[Range<usize>], taken: &[Match]) -> Vec<Range<usize>> {
@@ -430,6 +454,7 @@ mod tests {
     use crate::guard::hyperscan::Scratch;
     use crate::guard::pack::{PackRule, read};
     use crate::guard::rules::Rules;
+    use crate::guard::turned::Gates;
 
     const HEADER: &str = "[pack]\nname = \"test\"\nversion = 1\n";
 
@@ -453,9 +478,10 @@ mod tests {
     fn find(rules: &Rules, text: &str) -> String {
         let scratch = Scratch::of(rules.database()).unwrap();
         let view = Direction::Request.into();
-        let search = Search { rules, scratch: &scratch, source: Source::Scan, view };
+        let search = Search { rules, scratch: &scratch, source: Source::Scan, view, depth: 0 };
         let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());
-        match search.find(Piece { text, seen: text, from: 0, base: 0, open: false }) {
+        let piece = Piece { text, seen: text, from: 0, base: 0, open: false };
+        match search.find(piece, Gates::CLOSED) {
             Ok(found) => found.iter().map(shown).collect::<Vec<_>>().join(" "),
             Err(block) => format!("{}!", block.rule),
         }

@@ -10,11 +10,12 @@ use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
 use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
+use crate::guard::layers::Layers;
 use crate::guard::mask::{Value, written};
 use crate::guard::phrases::Watch;
 use crate::guard::profile::View;
 use crate::guard::rules::Rules;
-use crate::guard::run::Run;
+use crate::guard::run::Found;
 use crate::guard::search::{BlockedBy, Search, Source};
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ pub enum StreamForm {
 /// Masks one run of text. What it needs of the worker comes with each call.
 #[derive(Debug)]
 pub struct StreamMasker {
-    run: Run,
+    layers: Layers,
+    found: Vec<Found>,
     watch: Watch,
     lookout: Lookout,
     lexer: Option<Lexer>,
@@ -50,7 +52,8 @@ impl StreamMasker {
     /// Begins a run of text of that channel, at that place of the answer.
     pub fn new(form: StreamForm, channel: Channel, place: Place) -> Self {
         Self {
-            run: Run::default(),
+            layers: Layers::default(),
+            found: Vec::new(),
             watch: Watch::default(),
             lookout: Lookout::new(channel),
             lexer: (form == StreamForm::Json).then(Lexer::default),
@@ -105,7 +108,7 @@ impl StreamMasker {
         self.check_stopped()?;
         let rules = Arc::clone(matcher.rules());
         let mut noted = Vec::new();
-        self.watch.scan((&rules, self.view), matcher.scratch(), &mut noted);
+        self.watch.finish((&rules, self.view), matcher.scratch(), &mut noted);
         self.lookout.finish((&rules, self.view), &mut noted);
         self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
@@ -132,7 +135,7 @@ impl StreamMasker {
         let search = search(matcher, rules, self.view);
         let Some(lexer) = &mut self.lexer else {
             for next in text.chars() {
-                self.run.take(next, false, &search)?;
+                self.layers.take(next, false, &search)?;
             }
             return Ok(());
         };
@@ -150,13 +153,13 @@ impl StreamMasker {
             lexer.finish(&mut units);
         }
         self.take_units(&units, &search)?;
-        self.run.finish(&search)
+        self.layers.finish(&search)
     }
 
     fn take_units(&mut self, units: &[Unit], search: &Search<'_>) -> Result<(), BlockedBy> {
         for unit in units {
             self.map.push(*unit);
-            self.run.take(unit.letter, unit.bare, search)?;
+            self.layers.take(unit.letter, unit.bare, search)?;
         }
         Ok(())
     }
@@ -164,14 +167,16 @@ impl StreamMasker {
     /// Moves what is decided from `raw` to `out`, with masks in place.
     fn release(&mut self, rules: &Rules, out: &mut String) {
         let is_json = self.lexer.is_some();
-        let decided = self.run.decided();
+        self.layers.drain(&mut self.found);
+        let decided = self.layers.decided();
         let map = &self.map;
         let raw = |at: usize| if is_json { map.raw(at) } else { at };
         let from = self.raw_from;
         let text = &self.raw;
         let mut sent = from;
-        for found in self.run.drain() {
-            if let Some(rule) = rules.get(found.rule).filter(|_| !found.is_rest) {
+        for found in self.found.drain(..) {
+            let is_told = found.is_rest || self.watch.knows(found.rule, rules);
+            if let Some(rule) = rules.get(found.rule).filter(|_| !is_told) {
                 self.hits.note(rule.name(), rule.told(self.view, found.action));
             }
             if found.action != Action::Mask {
@@ -249,7 +254,7 @@ fn write_mask(placeholder: &str, bare: bool, out: &mut String) {
 }
 
 fn search<'a>(matcher: &'a Matcher, rules: &'a Rules, view: View) -> Search<'a> {
-    Search { rules, scratch: matcher.scratch(), source: Source::Scan, view }
+    Search { rules, scratch: matcher.scratch(), source: Source::Scan, view, depth: 0 }
 }
 
 #[cfg(test)]
@@ -530,6 +535,16 @@ mod tests {
             "[A-Z]{2}[0-9]{2} [A-Z0-9]{4} ",
             "(-----BEGIN |-----END |eyJ|sk-|@|://|é|\u{2011}|\u{a0}|\\\\u00|\\\\n)",
             "[A-Za-z0-9+/=_.-]{1,600}",
+            // What disguises are made of.
+            "(4\u{200b}|\u{200d}|\u{fe0f}|\u{301}|\u{e0034}|\u{e0041}|４|０１|А|ﬁ|①|½){1,20}",
+            "(%34|%2530|%e2%80%8b|&#52;|&#48|&amp;#|&zwj;|\\\\u0034|\\\\x30|%|&|\\\\){1,20}",
+            "([A-Z0-9]{4}[ /,|-]{1,2}){2,8}",
+            "([0-9][ ,\n-]){2,24}",
+            any::<prop::sample::Index>().prop_map(|index| {
+                data_encoding::BASE64.encode(index.get(&VALUES[..]).as_bytes())
+            }),
+            "(NDAxMjg4ODg4ODg4MTg4MQ|QUtJQUlPU0ZPRE5ON0VYQU1QTEU){1,2}\n?",
+            "(3430313238383838[0-9a-f]{0,20}| reverse | rot13 |vtaber |1881888888882104)",
             any::<String>(),
         ]
     }
@@ -558,6 +573,26 @@ mod tests {
         }
 
         #[test]
+        fn what_is_masked_twice_is_as_it_was_and_nothing_else_changes(text in mixture()) {
+            let text = text.replace('\0', "");
+            let mut matcher = matcher();
+            let once = streamed(&mut matcher, StreamForm::Text, &[text.as_str()]).text;
+            let twice = streamed(&mut matcher, StreamForm::Text, &[once.as_str()]).text;
+            assert_eq!(once, twice);
+            // Between masks stands what stood there, in order.
+            let mut rest = text.as_str();
+            for part in once.split_inclusive([']', '[']) {
+                let said = part.trim_end_matches(['[', ']']);
+                if said.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_') {
+                    continue;
+                }
+                let at = rest.find(said);
+                assert!(at.is_some(), "{said:?} is not in {rest:?}");
+                rest = rest.get(at.unwrap() + said.len()..).unwrap();
+            }
+        }
+
+        #[test]
         fn no_value_ever_leaves(
             value in any::<prop::sample::Index>(),
             before in "[a-z ]{0,20}",
@@ -570,7 +605,7 @@ mod tests {
             let all = pieces(&text, &lengths);
             let said = streamed(&mut matcher, StreamForm::Text, &all);
             let said_before = ['=', ':', ' ', '"', '\'', '|', '>'];
-            let secret = value.trim_end_matches(['=', '"', '\'', '/', '>', ' ', '\n']);
+            let secret = value.trim_end_matches(['=', '"', '\'', '/', '>', '}', ' ', '\n']);
             let secret = secret.rsplit(said_before).next().unwrap();
             // Nor does any part of it that is long enough to be told from other text.
             let letters: Vec<char> = secret.chars().collect();

@@ -16,6 +16,7 @@ pub mod islands;
 pub mod judge;
 pub mod mask;
 pub mod named;
+pub mod own;
 pub mod pack;
 pub mod phrases;
 pub mod places;

@@ -4,16 +4,33 @@ use crate::cli::print;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load;
 use crate::config::model::Config;
+use crate::guard::own::failing_examples;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Checks a file and says what is wrong with it.
 pub fn run(path: &Path, sets: &[String]) -> ExitCode {
-    match load_or_tell(path, sets) {
-        Ok(config) => print::out(&summary(&path.display().to_string(), &config)),
-        Err(code) => code,
+    let config = match load_or_tell(path, sets) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    // What the file says is right; now what its own guard rules say.
+    let name = path.display();
+    match failing_examples(&config.guard) {
+        Err(fault) => return tell(&format!("{name}: {fault}\n")),
+        Ok(failing) if !failing.is_empty() => {
+            let lines = failing.iter().map(|fault| format!("{name}: {fault}\n"));
+            return tell(&lines.collect::<String>());
+        }
+        Ok(_) => {}
     }
+    print::out(&summary(&name.to_string(), &config))
+}
+
+fn tell(lines: &str) -> ExitCode {
+    print::err(lines);
+    ExitCode::FAILURE
 }
 
 /// Reads a configuration; if that fails, prints why and yields the exit code.

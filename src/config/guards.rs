@@ -6,6 +6,7 @@
 use crate::base::hit::Action;
 use crate::base::secret::Secret;
 use crate::config::fault::Mistake;
+use crate::config::guard_rules::{self, GuardPack, GuardRule};
 use crate::config::keys::{GUARD, GUARD_ACTION};
 use crate::config::model::{Guard, GuardAction, Pattern};
 use crate::config::pass::{Names, Pass, Section, Spot};
@@ -13,6 +14,7 @@ use crate::config::profile_model::GuardOptions;
 use crate::config::profiles::{self, Known};
 use crate::config::tree::Place;
 use crate::config::{people, upstreams};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use toml::de::DeTable;
 
@@ -28,7 +30,8 @@ pub struct RuleNames {
 pub fn read(pass: &mut Pass<'_>, top: &Section<'_>, known: Known<'_>) -> Guard {
     let section = pass.section(top, &GUARD);
     let enabled = pass.flag(&section, "enabled");
-    let mut rules = RuleNames { names: Names::default(), carried: carried() };
+    let (packs, own) = (guard_rules::packs(pass, &section), guard_rules::rules(pass, &section));
+    let mut rules = RuleNames { names: Names::default(), carried: all(&packs, &own) };
     for rule in &rules.carried {
         rules.names.add(pass, "guard rule", &rule.name, (Place::default(), 0));
     }
@@ -37,7 +40,8 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>, known: Known<'_>) -> Guard {
     let usual = GuardOptions { restore: true, ..GuardOptions::default() };
     let options = profiles::options(pass, &section, &rules, &usual);
     let profiles = profiles::read(pass, &section, known, &rules, &options);
-    Guard { enabled, mask_key: mask_key(pass, &section), options, profiles, actions }
+    let mask_key = mask_key(pass, &section);
+    Guard { enabled, mask_key, options, profiles, actions, packs, rules: own }
 }
 
 /// Bytes of a key for masks: fewer can be guessed.
@@ -107,9 +111,23 @@ const PACKS: [&str; 9] = [
     include_str!("../../config/packs/brand.toml"),
 ];
 
-fn carried() -> Vec<Carried> {
+/// The rules that come along and the user's own; of two with one name the later is meant.
+fn all(packs: &[GuardPack], own: &[GuardRule]) -> Vec<Carried> {
+    let texts: Vec<&str> = packs.iter().map(|pack| &*pack.text).collect();
+    let mut all = carried(&texts);
+    all.extend(
+        own.iter().map(|rule| Carried { name: rule.name.to_string(), is_noted: rule.is_phrase() }),
+    );
+    let mut seen = BTreeSet::new();
+    all.reverse();
+    all.retain(|rule| seen.insert(rule.name.clone()));
+    all.reverse();
+    all
+}
+
+fn carried(more: &[&str]) -> Vec<Carried> {
     let mut carried = Vec::new();
-    for pack in PACKS {
+    for pack in PACKS.into_iter().chain(more.iter().copied()) {
         let (table, _) = DeTable::parse_recoverable(pack);
         let rules = table.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
         for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
@@ -153,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_carried_rules_are_known() {
-        let carried = carried();
+        let carried = carried(&[]);
         assert!(carried.len() >= 25, "{}", carried.len());
         let find = |name: &str| carried.iter().find(|rule| rule.name == name).unwrap().is_noted;
         assert!(find("injection.fake_turn") && !find("pii.card"));

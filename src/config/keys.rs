@@ -1,6 +1,7 @@
 //! Every key of the configuration, described once: what it takes, what it is when absent, what it
 //! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
 
+use crate::config::guard_rules::{GUARD_RULE, PACKS};
 use crate::config::judges::JUDGE;
 use crate::config::kinds::Kind;
 use crate::config::listener_keys::{
@@ -128,6 +129,7 @@ pub static TABLES: &[&Table] = &[
     &ROUTE,
     &GUARD,
     &GUARD_ACTION,
+    &GUARD_RULE,
     &GUARD_PROFILE,
     &GUARD_PROFILE_ACTION,
     &JUDGE,
@@ -340,6 +342,7 @@ pub static GUARD: Table = Table {
             ("true", "a guard that did not run is no pass"),
             "Whether anything is inspected at all.",
         ),
+        PACKS,
         MASK_KEY,
         RESTORE,
         ANNOTATE,

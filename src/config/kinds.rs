@@ -67,6 +67,16 @@ pub enum Kind {
     Identity,
     /// A table of texts.
     Metadata,
+    /// A list of texts.
+    Texts,
+    /// A list of paths of files.
+    Files,
+    /// A regular expression.
+    Expression,
+    /// The name of a guard rule that is made.
+    RuleName,
+    /// What stands in the place of a value.
+    Placeholder,
 }
 
 /// What begins a route's paths.
@@ -115,6 +125,11 @@ impl Kind {
             Self::Upstream => "a provider's name or a URL",
             Self::Identity => "a table of header names",
             Self::Metadata => "a table of texts",
+            Self::Texts => "a list of texts",
+            Self::Files => "a list of files",
+            Self::Expression => "a regular expression",
+            Self::RuleName => "the name of a rule",
+            Self::Placeholder => "a placeholder",
         }
     }
 
@@ -128,7 +143,8 @@ impl Kind {
             Self::Patterns => "a name, or the beginning of names and `*`",
             Self::Digests => "a key digest",
             Self::Routes => "a route",
-            Self::Metadata => "a text",
+            Self::Metadata | Self::Texts => "a text",
+            Self::Files => "the path of a text file",
             Self::Identity => "a header name with a part of the caller",
             Self::Flag
             | Self::Count(..)
@@ -152,7 +168,10 @@ impl Kind {
             | Self::Folder
             | Self::Date
             | Self::Prefix
-            | Self::Upstream => self.noun(),
+            | Self::Upstream
+            | Self::Expression
+            | Self::RuleName
+            | Self::Placeholder => self.noun(),
         }
     }
 
@@ -222,6 +241,15 @@ impl Kind {
             Self::Prefix => PREFIX.to_owned(),
             Self::Upstream => UPSTREAM.to_owned(),
             Self::Identity => IDENTITY.to_owned(),
+            Self::Texts => "a list of texts of 1 to 256 characters".to_owned(),
+            Self::Files => "a list of paths such as `[\"packs/mine.toml\"]`".to_owned(),
+            Self::Expression => "a regular expression that cannot match nothing, such as \
+                                 `'FAL-[0-9]{4}'`; without look-around and back-references"
+                .to_owned(),
+            Self::RuleName => "a family and a name in small letters, such as \
+                               `\"brand.codename\"`"
+                .to_owned(),
+            Self::Placeholder => "capitals and `_` in brackets, such as `\"[PROJECT]\"`".to_owned(),
             Self::Metadata => "a table of up to 32 texts, such as `{ cost = \"4711\" }`".to_owned(),
         }
     }

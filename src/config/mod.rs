@@ -4,6 +4,7 @@
 //! and the JSON Schema are all made of that description, so that they cannot differ.
 
 pub mod fault;
+pub mod guard_rules;
 pub mod guards;
 pub mod judges;
 pub mod keys;

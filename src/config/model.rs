@@ -6,6 +6,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::config::guard_rules::{GuardPack, GuardRule};
 use crate::config::judges::Judge;
 use crate::config::profile_model::{GuardOptions, GuardProfile};
 use std::net::{IpAddr, SocketAddr};
@@ -433,6 +434,10 @@ pub struct Guard {
     /// What a rule does when nothing else is said, by the beginning of its name; the longest that
     /// fits wins. `("pii.card", Request, Mask)`.
     pub actions: Vec<GuardAction>,
+    /// Pack files of the user's own.
+    pub packs: Vec<GuardPack>,
+    /// Rules of the user's own.
+    pub rules: Vec<GuardRule>,
 }
 
 impl Default for Guard {
@@ -443,6 +448,8 @@ impl Default for Guard {
             options: GuardOptions::default(),
             profiles: Vec::new(),
             actions: Vec::new(),
+            packs: Vec::new(),
+            rules: Vec::new(),
         }
     }
 }

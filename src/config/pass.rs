@@ -430,7 +430,7 @@ const MISTAKES_MOST: usize = 1000;
 /// Names that a mistake keeps for its hint.
 const KNOWN_MOST: usize = 1000;
 /// Characters of a free text.
-const TEXT_MOST: usize = 256;
+pub const TEXT_MOST: usize = 256;
 /// Characters of a name.
 const NAME_MOST: usize = 64;
 /// Characters of a model's name, which may hold an organisation's.

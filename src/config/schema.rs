@@ -105,6 +105,19 @@ fn shape(kind: Kind) -> Value {
             "type": "object",
             "additionalProperties": { "type": "string", "enum": ["user", "name", "app", "team"] },
         }),
+        Kind::Texts => json!({
+            "type": "array",
+            "minItems": 1,
+            "items": { "type": "string", "minLength": 1, "maxLength": 256 },
+        }),
+        Kind::Files => json!({
+            "type": "array",
+            "minItems": 1,
+            "items": { "type": "string", "minLength": 1 },
+        }),
+        Kind::Expression => json!({ "type": "string", "minLength": 1 }),
+        Kind::RuleName => pattern("^[a-z0-9_]{1,48}\\.[a-z0-9_]{1,48}$"),
+        Kind::Placeholder => pattern("^\\[[A-Z_]+\\]$"),
         Kind::Metadata => json!({
             "type": "object",
             "additionalProperties": { "type": "string" },

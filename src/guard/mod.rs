@@ -26,6 +26,7 @@ pub mod layers;
 pub mod mask;
 pub mod named;
 pub mod normal;
+pub mod own;
 pub mod pack;
 pub mod phrases;
 pub mod places;

@@ -8,8 +8,9 @@ use crate::guard::context::{Context, any_of};
 use crate::guard::detect::Detectors;
 use crate::guard::fold;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
+use crate::guard::own;
 use crate::guard::pack::{
-    Checksum, PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+    Checksum, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger,
 };
 use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::secrets::has_crc32;
@@ -132,12 +133,7 @@ impl Rule {
 impl Rules {
     /// Compiles the packs that come along with the configured actions; takes about half a second.
     pub fn compile(config: &Guard) -> Result<Self, PackFault> {
-        let mut packed = Vec::new();
-        if config.enabled {
-            for (name, text) in PACKS {
-                packed.extend(read(name, text)?);
-            }
-        }
+        let packed = if config.enabled { own::all(config)? } else { Vec::new() };
         Self::from_packs(config, packed)
     }
 

@@ -1,7 +1,8 @@
 //! What the guard costs: prose of usual sizes, events of a stream, and texts that are made to cost.
 //!
 //! `cargo bench --bench guard` prints a line for each: microseconds for each KiB and megabytes for
-//! each second, whole and as a stream, of the best of several rounds. A name as an argument runs
+//! each second, whole and as a stream, of the best of several rounds; then nanoseconds for each event
+//! of the stream, and for each KiB of the scan that the guard begins with. A name as an argument runs
 //! the cases whose names hold it.
 
 use ringwall::base::hit::Direction;
@@ -192,9 +193,15 @@ fn main() -> io::Result<()> {
         let pieces = events(&case.text);
         let mut said = String::with_capacity(case.text.len() * 2);
         let streamed = best(|| stream(&mut matcher, form, &pieces, &mut said));
+        let mut found = Vec::new();
+        let scan = best(|| {
+            found.clear();
+            matcher.rules().database().scan(&case.text, matcher.scratch(), &mut found);
+        });
+        let scan = scan * 1024 / u64::try_from(raw.len()).unwrap_or(1);
         let each = streamed / u64::try_from(pieces.len()).unwrap_or(1).max(1);
         let (whole, streamed) = (cell(whole, raw.len()), cell(streamed, raw.len()));
-        writeln!(out, "{:<22} {:>8} {whole} {streamed} {each:>7}", case.name, raw.len())?;
+        writeln!(out, "{:<22} {:>8} {whole} {streamed} {each:>7} {scan:>7}", case.name, raw.len())?;
     }
     Ok(())
 }

@@ -140,7 +140,7 @@ fi
 
 if wanted evasion; then
   line='cases \{|^leaks' ended='"cases" in said'
-  rule='"must:LEAK" not in said and n(r"must:masked.: (\d+)") > 0'
+  rule='"LEAK" not in said and n(r"must:masked.: (\d+)") > 0 and n(r"should:masked.: (\d+)") > 0'
   attack evasion "$rule" python3 "$suites/evasion.py" $guarded $origin
   with_bad evasion "$rule" python3 "$suites/evasion.py" $naive $origin
 fi

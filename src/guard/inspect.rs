@@ -160,6 +160,7 @@ impl Matcher {
         };
         let search = Search { rules, scratch: &self.scratch, source, view, depth: 0 };
         let places = Places::new(&self.candidates, scan);
+        let places = if normal.is_none() { places.all_even() } else { places };
         let spots = &mut self.spots;
         let mut inspection = Inspection { search, places, hits: Vec::new(), spots };
         let mut noted = noted.into_iter();

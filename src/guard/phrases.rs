@@ -8,6 +8,7 @@ use crate::base::numbers::to_usize;
 use crate::base::text::{Segment, Text};
 use crate::guard::arguments::Unit;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
+use crate::guard::nominator::AFTER_MAX;
 use crate::guard::normal::{Normal, Normalizer, next_odd};
 use crate::guard::profile::View;
 use crate::guard::rules::{GATE, Kind, PHRASE_BYTES_MAX, Rule, Rules};
@@ -99,7 +100,8 @@ fn as_it_stands(
         let phrase = Phrase { segment: index, rule: candidate.rule };
         let acts = looker.on(segment).acts(candidate.rule);
         let is_new = !found.contains(&phrase) && acts != Action::Allow;
-        if is_new && ends_here(looker.rules, phrase.rule, text.joined(), segment.at.start..end) {
+        if is_new && is_said_at(looker.rules, phrase.rule, text.joined(), (segment.at.clone(), end))
+        {
             found.push(phrase);
         }
     }
@@ -120,11 +122,11 @@ fn as_it_is_read(looker: Looker<'_>, text: &Text, normal: &Normal, found: &mut V
         let Some(index) = normal.segment_of(end.saturating_sub(1)) else { continue };
         let Some(segment) = text.segments().get(index) else { continue };
         let phrase = Phrase { segment: index, rule };
-        let start = normal.segment(index).unwrap_or_default().start;
+        let own = normal.segment(index).unwrap_or_default();
         if normal.differs(index)
             && !found.contains(&phrase)
             && looker.on(segment).acts(rule) != Action::Allow
-            && ends_here(looker.rules, rule, normal.joined(), start..end)
+            && is_said_at(looker.rules, rule, normal.joined(), (own.clone(), end))
         {
             found.push(phrase);
         }
@@ -183,7 +185,9 @@ impl Looker<'_> {
         };
         match scan {
             Scan::Whole => candidates.iter().for_each(|one| {
-                add(one.rule, &|| ends_here(self.rules, one.rule, said, 0..to_usize(one.end)));
+                add(one.rule, &|| {
+                    is_said_at(self.rules, one.rule, said, (0..said.len(), to_usize(one.end)))
+                });
             }),
             Scan::OverDense => self.rules.phrases().iter().for_each(|rule| {
                 add(*rule, &|| is_said(self.rules, *rule, said));
@@ -229,8 +233,8 @@ impl Tail {
 
     /// Everything was scanned.
     fn settle(&mut self) {
-        let cut = self.text.len().saturating_sub(PHRASE_BYTES_MAX);
-        let cut = self.text.ceil_char_boundary(cut);
+        let cut = self.text.len().saturating_sub(PHRASE_BYTES_MAX + AFTER_MAX);
+        let cut = self.text.floor_char_boundary(cut);
         self.text.drain(..cut);
         self.fresh = 0;
     }
@@ -305,7 +309,7 @@ impl Watch {
         }
         if self.normalizer.is_changed() {
             self.normalizer.reset();
-            self.odd = 2 * PHRASE_BYTES_MAX;
+            self.odd = 2 * (PHRASE_BYTES_MAX + AFTER_MAX);
         }
     }
 
@@ -349,14 +353,17 @@ impl Watch {
         let mut gate = None;
         for Candidate { end, rule } in candidates {
             let end = to_usize(end);
-            if end <= old {
+            // What a candidate needs behind it may have come only now.
+            let is_old = end + if rule == GATE { 0 } else { AFTER_MAX } <= old;
+            let text = &self.plain.text;
+            if is_old {
                 continue;
             }
             if rule == GATE {
                 gate = gate.or(Some(end));
             } else if !self.seen.contains(&rule)
                 && looker.acts(rule) != Action::Allow
-                && ends_here(rules, rule, &self.plain.text, 0..end)
+                && is_said_at(rules, rule, text, (0..text.len(), end))
             {
                 self.add(&[(rule, Action::Flag)], found);
             }
@@ -378,11 +385,14 @@ fn acts(rules: &Rules, rule: u16, view: View) -> Action {
     rules.get(rule).map_or(Action::Allow, |rule| rule.action(view))
 }
 
-/// Whether the text that ends with `within` and is as long as a phrase can be says it.
-fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool {
-    let from = within.start.max(within.end.saturating_sub(PHRASE_BYTES_MAX));
-    let from = (from..within.end).find(|at| text.is_char_boundary(*at)).unwrap_or(within.end);
-    is_said(rules, rule, text.get(from..within.end).unwrap_or_default())
+/// Where a text begins and ends, and a candidate in it does.
+type Candidacy = (Range<usize>, usize);
+
+/// Whether a text says it around where a candidate ends, as far as a phrase can reach.
+fn is_said_at(rules: &Rules, rule: u16, text: &str, (own, end): Candidacy) -> bool {
+    let from = text.ceil_char_boundary(own.start.max(end.saturating_sub(PHRASE_BYTES_MAX)));
+    let until = text.floor_char_boundary(own.end.min(end.saturating_add(AFTER_MAX)));
+    is_said(rules, rule, text.get(from..until).unwrap_or_default())
 }
 
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {

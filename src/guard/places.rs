@@ -54,6 +54,13 @@ impl<'a> Places<'a> {
         Self { anchors, scan, next: 0, mark: none, odd: none, token: none }
     }
 
+    /// The same for texts that are as they are read, which somebody saw already.
+    #[must_use]
+    pub const fn all_even(mut self) -> Self {
+        self.odd = Known::None(usize::MAX);
+        self
+    }
+
     /// The next byte of `text` at or after `from` that something could be at; `is_wary` says that
     /// it could be anywhere.
     pub fn next(&mut self, text: &str, from: usize, is_wary: bool) -> Option<usize> {

@@ -8,13 +8,13 @@ use crate::guard::context::{Context, any_of};
 use crate::guard::detect::Detectors;
 use crate::guard::fold;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
+use crate::guard::nominator::nominator;
 use crate::guard::own;
 use crate::guard::pack::{
     Checksum, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger,
 };
 use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::secrets::has_crc32;
-use crate::guard::suffix::suffix;
 use crate::guard::turned::Gates;
 use crate::guard::validators::{Check, entropy};
 use regex::Regex;
@@ -356,8 +356,8 @@ fn bounded(texts: &[String], rule: u16, name: &str) -> Result<Vec<Expression>, P
     if !texts.iter().all(short) {
         return Err(PackFault::Unbounded(name.into()));
     }
-    let nominator = |text: &String| suffix(text).unwrap_or_else(|| text.clone());
-    Ok(texts.iter().map(|text| expression(nominator(text))).collect())
+    let part = |text: &String| nominator(text).unwrap_or_else(|| text.clone());
+    Ok(texts.iter().map(|text| expression(part(text))).collect())
 }
 
 fn compile_phrases(texts: &[String], name: &str) -> Result<Vec<Regex>, PackFault> {

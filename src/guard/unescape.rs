@@ -10,6 +10,8 @@ pub const GONE: char = '\0';
 
 /// More than this is no escape that anybody reads.
 const ESCAPE_LETTERS_MAX: usize = 24;
+/// The longest name of a character reference.
+const NAME_MAX: usize = 14;
 /// Backslashes before an escape, as each time a text is put into a string doubles them.
 const BACKSLASHES_MAX: usize = 8;
 
@@ -216,8 +218,9 @@ fn percent(rest: &[char]) -> Verdict {
 /// A numeric character reference; readers do without its semicolon.
 fn number(rest: &[char], radix: u32, is_end: bool) -> Verdict {
     let digits = rest.iter().take_while(|letter| letter.is_digit(radix)).count();
-    let text: String = rest.iter().take(digits).collect();
-    let code = u32::from_str_radix(&text, radix).ok();
+    let mut values = rest.iter().take(digits).filter_map(|letter| letter.to_digit(radix));
+    let code = values.try_fold(0_u32, |sum, digit| sum.checked_mul(radix)?.checked_add(digit));
+    let code = code.filter(|_| digits > 0);
     let letter = code.map(done);
     match (rest.get(digits), letter) {
         (None, None) if digits == 0 && !is_end => Verdict::More,
@@ -271,20 +274,21 @@ fn named(rest: &[char]) -> Verdict {
         [name @ .., ';'] => (name, true),
         name => (name, false),
     };
-    let first = name.first().copied().unwrap_or(GONE);
-    let is_name = |known: &str| known.starts_with(first) && known.chars().eq(name.iter().copied());
-    let begins = |known: &str| {
-        known.starts_with(first)
-            && known.len() > name.len()
-            && known.chars().zip(name).all(|(a, b)| a == *b)
-    };
-    if is_whole {
-        let known = NAMES.iter().find(|(known, _)| is_name(known));
-        return known.map_or(Verdict::No, |(_, letter)| Verdict::Done(*letter));
+    let mut bytes = [0_u8; NAME_MAX];
+    for (place, letter) in bytes.iter_mut().zip(name) {
+        *place = u8::try_from(*letter).unwrap_or(0);
     }
-    let may_be = NAMES.iter().any(|(known, _)| begins(known) || is_name(known));
-    // What follows `&` may be a number.
-    if may_be || name.is_empty() { Verdict::More } else { Verdict::No }
+    let name = match bytes.get(..name.len()).map(str::from_utf8) {
+        Some(Ok(name)) if name.bytes().all(|byte| byte.is_ascii_alphabetic()) => name,
+        Some(_) | None => return Verdict::No,
+    };
+    // The names are in order, so those that begin with this one stand together.
+    let at = NAMES.partition_point(|(known, _)| *known < name);
+    match NAMES.get(at) {
+        Some((known, letter)) if is_whole && *known == name => Verdict::Done(*letter),
+        Some((known, _)) if !is_whole && known.starts_with(name) => Verdict::More,
+        Some(_) | None => Verdict::No,
+    }
 }
 
 /// Escapes of JSON, JavaScript, C, Python and Rust, however often they were put into strings.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/properties/chunked.rs"]
 mod chunked;
+#[path = "../fuzz/properties/guard.rs"]
+mod guard;
 #[path = "../fuzz/properties/head.rs"]
 mod head;
 #[path = "../fuzz/properties/json.rs"]
@@ -28,8 +30,9 @@ const TELLING: &[u8] = b"\r\n \t\0:;,=\"\\{}[]019aA_-+.%/\xc3\xff";
 
 type Property = fn(&[u8]);
 
-const PROPERTIES: [(&str, Property); 7] = [
+const PROPERTIES: [(&str, Property); 8] = [
     ("chunked", chunked::check),
+    ("guard", guard::check),
     ("head", head::check),
     ("json", json::check),
     ("masker", masker::check),

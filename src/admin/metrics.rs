@@ -6,6 +6,16 @@ use crate::telemetry::meters::Control as Known;
 use crate::telemetry::prometheus;
 use std::sync::atomic::Ordering;
 
+/// The listeners' certificates whose end is known, as Unix times.
+fn certificates(control: &Control) -> Vec<(String, String, u64)> {
+    let plan = control.plan.borrow();
+    let ends = plan.certificates.iter().filter_map(|one| {
+        let seconds = one.until?.0 / 1000;
+        Some((one.listener.clone(), one.file.clone(), seconds))
+    });
+    ends.collect()
+}
+
 /// Writes the page, in the Prometheus text format.
 pub async fn page(control: &Control) -> String {
     let mut merged = control.meters().await;
@@ -23,6 +33,7 @@ pub async fn page(control: &Control) -> String {
         workers: to_u64(control.worker_count()),
         resident_bytes: control.plan.borrow().pressure.resident(),
         memory_is_short: control.plan.borrow().pressure.is_high(),
+        certificates: certificates(control),
     };
     let mut page = String::with_capacity(16 * 1024);
     prometheus::write(&merged, &mut page);

@@ -8,7 +8,9 @@
 //! keys at any depth, lone surrogates and too much nesting are refused (RFC 8259 §4, §8.2).
 
 use crate::base::numbers::{to_u32, to_usize};
+use crate::base::offsets::hex4;
 use simd_json::{Buffers, Node as TapeNode, StaticNode};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Nesting beyond this is refused: no provider or MCP message comes near it.
@@ -112,7 +114,7 @@ impl Reader {
         check_surrogates(raw)?;
         let mut text = raw.to_vec();
         let tape = simd_json::to_tape_with_buffers(&mut text, &mut self.buffers)
-            .map_err(|error| JsonError { fault: JsonFault::Syntax, at: error.index() })?;
+            .map_err(|error| broken(raw, error.index()))?;
         let nodes = place(raw, &tape.0, self.buffers.structural_indexes())?;
         drop(tape);
         let json = Json { text, nodes };
@@ -253,37 +255,6 @@ impl Node {
     const NOTHING: Self = Self { kind: Kind::Null, start: 0, end: 0, decoded: 0, next: u32::MAX };
 }
 
-/// Maps offsets into a string's decoded text back to its raw, escaped form.
-///
-/// `inner` is the raw text between the quotes. Offsets must come in ascending order; one that falls
-/// inside an escape maps to where that escape begins.
-#[derive(Debug)]
-pub struct RawOffsets<'a> {
-    inner: &'a [u8],
-    raw: usize,
-    decoded: usize,
-}
-
-impl<'a> RawOffsets<'a> {
-    /// Begins at the start of the string.
-    pub fn new(inner: &'a [u8]) -> Self {
-        Self { inner, raw: 0, decoded: 0 }
-    }
-
-    /// The raw offset of a decoded offset, both from the start of the string's content.
-    pub fn of(&mut self, decoded: usize) -> usize {
-        while self.decoded < decoded && self.raw < self.inner.len() {
-            let (raw, long) = step(self.inner, self.raw);
-            if self.decoded + long > decoded {
-                break;
-            }
-            self.raw += raw;
-            self.decoded += long;
-        }
-        self.raw
-    }
-}
-
 /// Appends `text` in the form it has between the quotes of a JSON string.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
@@ -303,28 +274,6 @@ pub fn escape_into(text: &str, out: &mut Vec<u8>) {
             _ => out.push(byte),
         }
     }
-}
-
-/// Raw and decoded length of the character or escape that begins at `at`.
-fn step(inner: &[u8], at: usize) -> (usize, usize) {
-    let byte = inner.get(at).copied().unwrap_or(0);
-    if byte != b'\\' {
-        return (1, 1);
-    }
-    if inner.get(at + 1) != Some(&b'u') {
-        return (2, 1);
-    }
-    match hex4(inner, at + 2) {
-        Some(0xd800..=0xdbff) => (12, 4),
-        Some(0..=0x7f) => (6, 1),
-        Some(0x80..=0x7ff) => (6, 2),
-        Some(_) | None => (6, 3),
-    }
-}
-
-fn hex4(raw: &[u8], at: usize) -> Option<u16> {
-    let digits = std::str::from_utf8(raw.get(at..at + 4)?).ok()?;
-    u16::from_str_radix(digits, 16).ok()
 }
 
 /// Brackets outside strings, counted; only documents with many brackets pay for the look.
@@ -448,6 +397,19 @@ fn trim_end(raw: &[u8], start: usize, limit: usize) -> usize {
     limit - blank
 }
 
+/// Where the first key of an object stands that was there before.
+fn repeated_at(object: Value<'_>) -> Option<usize> {
+    let mut seen = BTreeSet::new();
+    let again = object.members().find(|(key, _)| key.as_str().is_some_and(|key| !seen.insert(key)));
+    again.map(|(key, _)| key.span().start)
+}
+
+/// The parser knows where a document breaks, but for bytes that are not UTF-8.
+fn broken(raw: &[u8], index: usize) -> JsonError {
+    let at = std::str::from_utf8(raw).map_or_else(|odd| odd.valid_up_to(), |_| index);
+    JsonError { fault: JsonFault::Syntax, at }
+}
+
 fn check_keys(json: &Json) -> Result<(), JsonError> {
     let mut keys: Vec<&str> = Vec::new();
     for (index, node) in json.nodes.iter().enumerate() {
@@ -458,7 +420,8 @@ fn check_keys(json: &Json) -> Result<(), JsonError> {
         let object = Value { json, index };
         keys.extend(object.members().filter_map(|(key, _)| key.as_str()));
         if has_duplicate(&mut keys) {
-            return Err(JsonError { fault: JsonFault::DuplicateKey, at: to_usize(node.start) });
+            let at = repeated_at(object).unwrap_or_else(|| to_usize(node.start));
+            return Err(JsonError { fault: JsonFault::DuplicateKey, at });
         }
     }
     Ok(())
@@ -497,7 +460,7 @@ impl std::error::Error for JsonError {}
 
 #[cfg(test)]
 mod tests {
-    use super::{JsonFault, Kind, RawOffsets, Reader, escape_into};
+    use super::{DEPTH_MAX, JsonFault, Kind, Reader, escape_into};
 
     fn fault(raw: &str) -> JsonFault {
         Reader::default().read(raw.as_bytes()).expect_err(raw).fault
@@ -539,13 +502,14 @@ mod tests {
     }
 
     #[test]
-    fn decoded_offsets_map_to_raw_ones() {
-        let inner = r#"a\n\u00e9\ud83d\ude00"b"#;
-        let decoded = "a\né😀\"b";
-        let mut offsets = RawOffsets::new(inner.as_bytes());
-        let starts = decoded.char_indices().map(|(at, _)| at).chain([decoded.len()]);
-        let raws: Vec<_> = starts.map(|at| offsets.of(at)).collect();
-        assert_eq!(raws, [0, 1, 3, 9, 21, 22, 23]);
+    fn what_is_refused_is_refused_at_its_place() {
+        let at = |raw: &[u8]| Reader::default().read(raw).unwrap_err().at;
+        assert_eq!(at(br#"{"a":{"b":1,"\u0062":2}}"#), 12);
+        assert_eq!(at(br#"["a","\ud800"]"#), 6);
+        assert_eq!(at(b"[\"a\",\"b\xff\"]"), 7);
+        assert_eq!(at(&[b'['; 4000]), DEPTH_MAX);
+        // The last that fitted, of what fits no grammar.
+        assert_eq!(at(br#"{"a":1} x"#), 6);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod map;
 pub mod mask;
 pub mod network;
 pub mod numbers;
+pub mod offsets;
 pub mod random;
 pub mod secret;
 pub mod splice;

@@ -7,6 +7,7 @@ use crate::config::model::Config;
 use crate::coordinator::addresses::Resolve;
 use crate::coordinator::archive;
 use crate::coordinator::deploy::Deploy;
+use crate::coordinator::names::Names;
 use crate::gateway::mail::{Batch, Mailbox, Note, Order};
 use crate::gateway::plan::Plan;
 use crate::telemetry::meters::{Merged, Meters};
@@ -15,7 +16,6 @@ use crate::wire::runtime::{Driver, sleep};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How long a scrape waits for the workers' counts.
@@ -70,8 +70,8 @@ pub struct Control {
     /// Something failed that ends the process with an error.
     pub failed: Cell<bool>,
     pub(super) workers: RefCell<Vec<WorkerState>>,
-    /// Whether names are being looked up, on a thread that may hang.
-    pub(super) is_looking: Arc<AtomicBool>,
+    /// The names that are looked up again and again.
+    pub(super) names: RefCell<Names>,
     pub(super) reread: Reread,
     pub(super) resolve: Resolve,
     pub(super) say: Say,

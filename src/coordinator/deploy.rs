@@ -5,6 +5,7 @@ use crate::base::clock::Mono;
 use crate::config::model::{Config, Listener};
 use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::control::{Control, Phase};
+use crate::coordinator::names;
 use crate::gateway::mail::{Built, Note, Order};
 use crate::gateway::plan::Plan;
 use crate::wire::dns::AddressBook;
@@ -132,6 +133,7 @@ pub fn prepared(control: &Control, worker: usize, generation: u64, answer: Resul
     let left_out = control.order_all(|| Order::Commit(generation));
     control.plan.replace(done.plan);
     control.addresses.replace(done.addresses);
+    names::begin_with(control);
     control.last_reload_ok.set(left_out.is_empty());
     control.say(&format!("reload: configuration {generation} serves"));
     again(control);

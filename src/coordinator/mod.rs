@@ -8,6 +8,8 @@ pub mod addresses;
 pub mod archive;
 pub mod control;
 pub mod deploy;
+pub mod expiry;
 pub mod memory;
+pub mod names;
 pub mod run;
 pub mod signals;

@@ -1,11 +1,13 @@
 //! The control thread's loop, from the first worker to the last record.
 
 use crate::base::clock::Clock;
-use crate::coordinator::addresses::{Resolve, look_up};
+use crate::coordinator::addresses::Resolve;
 use crate::coordinator::archive::Link;
 use crate::coordinator::control::{Control, Phase, Reread, Say, WorkerState};
 use crate::coordinator::deploy;
+use crate::coordinator::expiry::Expiry;
 use crate::coordinator::memory::Memory;
+use crate::coordinator::names;
 use crate::coordinator::signals::{self, Signalled};
 use crate::gateway::mail::{BATCHES_MAX, Batch, Mailbox, NOTES_MAX, Note, Order};
 use crate::gateway::plan::Plan;
@@ -17,13 +19,12 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often the ledger is rolled and the process looked after.
 const TICK: Duration = Duration::from_millis(100);
 /// How often names are looked up again.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+pub const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
 /// How long workers have to begin.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long exchanges have to end after they were cut.
@@ -98,11 +99,12 @@ pub async fn run<A: Future<Output = ()> + 'static>(
         batches: inbox.batches,
         failed: Cell::new(false),
         workers: RefCell::new(workers.collect()),
-        is_looking: Arc::default(),
+        names: RefCell::default(),
         reread: setup.reread,
         resolve: setup.resolve,
         say: setup.say,
     });
+    names::begin_with(&control);
     let link = setup.archive;
     spawn(hear(Rc::clone(&control), link.clone(), signalled, bell), || {});
     let admin = admin(Rc::clone(&control));
@@ -150,12 +152,6 @@ fn forward(control: &Control, link: &Link) {
 
 fn act(control: &Control, note: Note) {
     match note {
-        Note::Addresses(generation, book) => {
-            if control.plan.borrow().generation == generation {
-                control.addresses.replace(Arc::clone(&book));
-                drop(control.order_all(|| Order::Addresses(generation, Arc::clone(&book))));
-            }
-        }
         Note::Broken(worker, what) => {
             control.say(&format!("worker {worker}: {what} failed; the process drains and ends"));
             control.failed.set(true);
@@ -167,6 +163,7 @@ fn act(control: &Control, note: Note) {
                 state.is_drained = true;
             }
         }
+        Note::Found(name, found) => names::found(control, &name, found),
         Note::Log(line) => control.say(&line),
         Note::Meters(worker, meters) => {
             if let Some(state) = control.workers.borrow_mut().get_mut(worker) {
@@ -207,14 +204,13 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
     let mut looked_up = began;
     let mut since = began;
     let mut phase = Phase::Starting;
-    let memory = Memory::open();
+    let (memory, mut expiry) = (Memory::open(), Expiry::default());
     loop {
         let now = control.clock.mono();
         control.plan.borrow().ledger.roll(now);
         let changed = memory.look(&control.plan.borrow());
-        if let Some(line) = changed {
-            control.say(&line);
-        }
+        let ends = expiry.look(&control.plan.borrow(), now, control.clock.wall());
+        changed.into_iter().chain(ends).for_each(|line| control.say(&line));
         forward(control, link);
         if control.phase.get() != phase {
             phase = control.phase.get();
@@ -232,7 +228,7 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
                 deploy::give_up(control, now);
                 if now.since(looked_up) >= LOOK_UP_EVERY {
                     looked_up = now;
-                    look_up_again(control);
+                    names::look_again(control);
                 }
             }
             Phase::Draining if is_drained(control) => return,
@@ -247,30 +243,6 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
             Phase::Ended => return,
         }
         sleep(TICK).await;
-    }
-}
-
-fn look_up_again(control: &Control) {
-    let plan = Arc::clone(&control.plan.borrow());
-    let book = Arc::clone(&control.addresses.borrow());
-    let notes = control.notes.clone();
-    let resolve = Arc::clone(&control.resolve);
-    if control.is_looking.swap(true, Ordering::AcqRel) {
-        control.say("names: the look before this one still waits; the addresses stay");
-        return;
-    }
-    let is_looking = Arc::clone(&control.is_looking);
-    let looking = std::thread::Builder::new().name("dns".into()).spawn(move || {
-        let next = look_up(&plan.config, Some(&book), &resolve);
-        is_looking.store(false, Ordering::Release);
-        if next != *book {
-            // Were it lost, the next look would find the same.
-            drop(notes.post(Note::Addresses(plan.generation, Arc::new(next))));
-        }
-    });
-    if looking.is_err() {
-        control.is_looking.store(false, Ordering::Release);
-        control.say("no thread to look up names on; the addresses stay");
     }
 }
 
@@ -326,8 +298,10 @@ mod tests {
     use crate::wire::bell::bell;
     use crate::wire::runtime::{self, Driver, sleep};
     use crossbeam::channel::{Sender, unbounded};
+    use std::cell::RefCell;
     use std::io;
     use std::net::SocketAddr;
+    use std::path::Path;
     use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -360,27 +334,39 @@ mod tests {
         panic!("it does not come to that");
     }
 
-    /// The addresses that the worker is given next.
+    /// The addresses that the worker was given last, since this was asked.
     fn given(orders: &Mailbox<Order>) -> Option<Vec<SocketAddr>> {
+        let mut last = None;
         while let Some(order) = orders.take() {
             if let Order::Addresses(_, book) = order {
-                return Some(book.iter().flat_map(|known| known.to_vec()).collect());
+                last = Some(book.concat());
             }
         }
-        None
+        last
+    }
+
+    /// A plan whose targets have names.
+    fn named(folder: &Path) -> Arc<Plan> {
+        let mut config = quickstart(&[]).unwrap_or_else(|faults| panic!("{:?}", faults.list));
+        config.audit.folder = folder.join("audit");
+        for (index, target) in config.targets.iter_mut().enumerate() {
+            target.host = format!("{index}.test").into();
+        }
+        Arc::new(Plan::compile(config, Arc::new(Seal::new([7; 32])), None).unwrap())
     }
 
     #[test]
     fn a_resolver_that_hangs_fails_or_changes_its_mind_holds_nothing_up() {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = quickstart(&[]).unwrap_or_else(|faults| panic!("{:?}", faults.list));
-        config.audit.folder = folder.path().join("audit");
-        let targets = config.targets.len();
+        let plan = named(folder.path());
+        let targets = plan.config.targets.len();
+        assert!(targets > 1);
         let clock = Clock::simulated();
-        let log = Archive::open(&config.audit, clock.clone()).unwrap();
+        let log = Archive::open(&plan.config.audit, clock.clone()).unwrap();
         let (link, thread) = archive::start(log).unwrap();
-        let plan = Arc::new(Plan::compile(config, Arc::new(Seal::new([7; 32])), None).unwrap());
         let (resolve, speak, asked) = puppet();
+        let said = Rc::<RefCell<Vec<String>>>::default();
+        let saying = Rc::clone(&said);
         let setup = Setup {
             clock: clock.clone(),
             plan,
@@ -388,7 +374,7 @@ mod tests {
             archive: link,
             reread: Arc::new(|| Err("not here".into())),
             resolve,
-            say: Box::new(|_| {}),
+            say: Box::new(move |line| saying.borrow_mut().push(line.to_owned())),
         };
         let (ringer, _bell) = bell().unwrap();
         let orders = Mailbox::new(ORDERS_MAX, ringer);
@@ -396,26 +382,30 @@ mod tests {
         let play = async move |control: Rc<Control>| {
             let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
             control.notes.post(Note::Started(0, Ok(Driver::Epoll))).unwrap();
-            // It hangs: the control thread rolls on, and asks nobody else meanwhile.
+            let count =
+                |words: &str| said.borrow().iter().filter(|line| line.contains(words)).count();
+            assert_eq!(count("cannot be found: no look has found it yet"), targets);
+            // It hangs: the control thread rolls on, and asks for no name twice meanwhile.
             clock.advance(LOOK_UP_EVERY);
-            until(|| asked.load(Ordering::Acquire) == 1).await;
+            until(|| asked.load(Ordering::Acquire) == targets).await;
             for _ in 0..3 {
                 clock.advance(LOOK_UP_EVERY);
                 control.notes.post(Note::Log("still here".into())).unwrap();
                 until(|| control.notes.depth() == 0).await;
                 sleep(super::TICK * 2).await;
             }
-            assert_eq!(asked.load(Ordering::Acquire), 1, "threads pile up behind a resolver");
+            assert_eq!(asked.load(Ordering::Acquire), targets, "threads pile up");
+            assert!(count("is still being looked up") >= targets);
             assert_eq!(given(&orders), None);
-            // It answers after all: workers are told.
-            (0..targets).for_each(|_| speak.send(Ok(vec![address(1)])).unwrap());
-            let mut found = None;
-            until(|| {
-                found = found.take().or_else(|| given(&orders));
-                found.is_some()
-            })
-            .await;
-            assert_eq!(found.unwrap(), vec![address(1); targets]);
+            // It answers for one name: whoever waits for the others holds that up no more.
+            let known = || control.addresses.borrow().concat();
+            speak.send(Ok(vec![address(1)])).unwrap();
+            until(|| known() == vec![address(1)]).await;
+            assert_eq!(given(&orders), Some(vec![address(1)]));
+            (1..targets).for_each(|_| speak.send(Ok(vec![address(1)])).unwrap());
+            until(|| known() == vec![address(1); targets]).await;
+            assert_eq!(given(&orders), Some(vec![address(1); targets]));
+            assert_eq!(count("is found again"), targets);
             // It fails, or finds nothing: what was known stays, and nobody is told anything.
             for answer in [|| Err(io::ErrorKind::NotFound.into()), || Ok(Vec::new())] {
                 let answer: fn() -> Answer = answer;
@@ -425,12 +415,14 @@ mod tests {
                 until(|| asked.load(Ordering::Acquire) == before + targets).await;
                 sleep(super::TICK * 2).await;
                 assert_eq!(given(&orders), None);
-                assert_eq!(control.addresses.borrow().concat(), vec![address(1); targets]);
+                assert_eq!(known(), vec![address(1); targets]);
+                assert_eq!(count("cannot be found"), 2 * targets, "it is said once");
             }
             // It changes its mind.
             (0..targets).for_each(|_| speak.send(Ok(vec![address(2)])).unwrap());
             clock.advance(LOOK_UP_EVERY);
-            until(|| control.addresses.borrow().concat() == vec![address(2); targets]).await;
+            until(|| known() == vec![address(2); targets]).await;
+            assert_eq!(count("is found again"), 2 * targets);
             assert_eq!(given(&orders), Some(vec![address(2); targets]));
             control.notes.post(Note::Broken(0, "the test")).unwrap();
             control.notes.post(Note::Drained(0)).unwrap();

@@ -7,7 +7,7 @@ use crate::gateway::loads::Counted;
 use crate::gateway::plan::Plan;
 use crate::telemetry::meters::Meters;
 use crate::wire::bell::Ringer;
-use crate::wire::dns::AddressBook;
+use crate::wire::dns::{AddressBook, Found, Name};
 use crate::wire::runtime::Driver;
 use crate::wire::stream::Raw;
 use crossbeam::queue::ArrayQueue;
@@ -59,14 +59,14 @@ pub struct Accepted {
 /// What the control thread is told.
 #[derive(Debug)]
 pub enum Note {
-    /// Where the targets of the plan of that generation are now.
-    Addresses(u64, Arc<AddressBook>),
     /// A worker's own machinery failed: the process must drain and end.
     Broken(usize, &'static str),
     /// A new configuration was compiled, or why not.
     Built(Result<Built, String>),
     /// A worker has nothing live any more.
     Drained(usize),
+    /// A name was looked up.
+    Found(Name, Found),
     /// A worker's counts since it began.
     Meters(usize, Box<Meters>),
     /// A worker is ready for the plan of that generation, or why not.

@@ -3,6 +3,7 @@
 //! Built once for each deploy, off the workers, since the rules' database takes a while. Exchanges
 //! hold on to the plan they began with.
 
+use crate::base::clock::Wall;
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
 use crate::gateway::host::Host;
@@ -15,7 +16,7 @@ use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;
 use crate::policy::rules::Policy;
 use crate::telemetry::labels::{Labels, Names};
-use crate::wire::certificates::{client_config, server_config};
+use crate::wire::certificates::{client_config, server_config, shown_until};
 use crate::wire::tls::TlsFault;
 use rustls::{ClientConfig, ServerConfig};
 use std::fmt;
@@ -44,12 +45,25 @@ pub struct Plan {
     pub labels: Arc<Labels>,
     /// TLS of each listener.
     pub listener_tls: Vec<Option<Arc<ServerConfig>>>,
+    /// What the listeners show.
+    pub certificates: Vec<Certificate>,
     /// TLS of each target.
     pub target_tls: Vec<Option<Arc<ClientConfig>>>,
     /// The models of judges that run on this machine.
     pub hosts: Vec<Option<Host>>,
     models: Map<Arc<str>, usize>,
     servers: Map<Arc<str>, usize>,
+}
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The listener's address.
+    pub listener: String,
+    /// The file that it is in, with its chain.
+    pub file: String,
+    /// When the first of that chain ends; none where that cannot be read.
+    pub until: Option<Wall>,
 }
 
 /// Why a checked configuration could not be compiled.
@@ -107,6 +121,7 @@ impl Plan {
             labels: Arc::new(labels(&config, &rules)),
             rules,
             seal,
+            certificates: shown(&config),
             listener_tls,
             target_tls,
             hosts,
@@ -125,6 +140,19 @@ impl Plan {
     pub fn server(&self, name: &str) -> Option<&McpServer> {
         self.servers.get(name).and_then(|index| self.config.mcp_servers.get(*index))
     }
+}
+
+fn shown(config: &Config) -> Vec<Certificate> {
+    let listeners = config.listeners.iter();
+    let shown = listeners.flat_map(|listener| {
+        let all = listener.tls.iter().flat_map(|tls| &tls.certificates);
+        all.map(|one| Certificate {
+            listener: listener.address.to_string(),
+            file: one.pair.certificate.display().to_string(),
+            until: shown_until(&one.pair),
+        })
+    });
+    shown.collect()
 }
 
 fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {

@@ -75,15 +75,24 @@ impl Deployed {
         let matcher = Matcher::new(Arc::clone(&plan.rules))?;
         let limits = LimitShard::new(Arc::clone(&plan.ledger), plan.config.process.workers);
         let idle = plan.config.targets.iter().map(|target| target.idle_connections).collect();
+        let mut pool = Pool::new(idle);
+        pool.relocate(&addresses);
         let breakers = vec![Breaker::default(); plan.config.judges.len()];
         Ok(Self {
             plan,
             matcher: RefCell::new(matcher),
             limits: RefCell::new(limits),
-            pool: RefCell::new(Pool::new(idle)),
+            pool: RefCell::new(pool),
             addresses: RefCell::new(addresses),
             breakers: RefCell::new(breakers),
         })
+    }
+
+    /// From now on the targets are there: new connections go there, and idle ones to elsewhere
+    /// are closed.
+    pub fn relocate(&self, addresses: Arc<AddressBook>) {
+        self.pool.borrow_mut().relocate(&addresses);
+        self.addresses.replace(addresses);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A placeholder needs no escape; only where it takes the place of a number does it bring quotes.
 
-use crate::base::json::RawOffsets;
+use crate::base::offsets::RawOffsets;
 use crate::base::splice::Splices;
 use crate::base::text::{Form, Segment, Text};
 use crate::guard::profile::View;

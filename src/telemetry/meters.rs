@@ -321,6 +321,8 @@ pub struct Control {
     pub resident_bytes: u64,
     /// Whether new work is refused for want of memory.
     pub memory_is_short: bool,
+    /// Certificates that listeners show: the listener, the file, and the Unix time of its end.
+    pub certificates: Vec<(String, String, u64)>,
 }
 
 impl Merged {

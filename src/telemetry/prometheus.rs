@@ -164,6 +164,11 @@ fn process(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     page.gauge("ringwall_config_last_reload_successful", help, reloaded)?;
     let help = "Whether new requests are refused for want of memory.";
     page.gauge("ringwall_memory_pressure", help, u64::from(control.memory_is_short))?;
+    let name = "ringwall_certificate_expiration_timestamp_seconds";
+    page.family(name, "gauge", "When the first certificate of a listener's chain ends.")?;
+    for (listener, file, end) in &control.certificates {
+        page.sample(name, &[("listener", listener), ("certificate", file)], *end)?;
+    }
     page.gauge("ringwall_resident_bytes", "Resident memory.", control.resident_bytes)?;
     page.gauge("ringwall_workers", "Threads that serve.", control.workers)?;
     page.family("ringwall_build_info", "gauge", "Always 1; the version is a label.")?;
@@ -276,6 +281,7 @@ mod tests {
         merged.absorb(&meters);
         merged.control.queues = vec![("archive", 4)];
         merged.control.last_reload_successful = true;
+        merged.control.certificates = vec![("[::]:443".into(), "one.pem".into(), 1_801_353_600)];
         let mut out = String::new();
         write(&merged, &mut out);
         out
@@ -305,6 +311,10 @@ mod tests {
             "ringwall_config_last_reload_successful 1",
             "ringwall_bytes_total{direction=\"in\"} 11",
             "ringwall_dropped_total 0",
+            concat!(
+                r#"ringwall_certificate_expiration_timestamp_seconds{listener="[::]:443","#,
+                r#"certificate="one.pem"} 1801353600"#
+            ),
         ] {
             assert!(page.lines().any(|own| own == line), "{line} in\n{page}");
         }

@@ -4,10 +4,12 @@
 //! Every plan has set-ups of its own. So the key that seals session tickets lives as long as its
 //! plan and its listener: a reload ends resumption, and no ticket opens another listener.
 
+use crate::base::clock::Wall;
 use crate::base::map::Map;
 use crate::config::model::{ClientCertificates, ClientTls, KeyPair, Roots, ServerTls, Shown};
 use crate::wire::names;
 use crate::wire::tls::TlsFault;
+use crate::wire::validity::valid_until;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -53,6 +55,12 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsFault> {
         config.ticketer = ring::Ticketer::new().ok().ok_or(TlsFault::Protocol)?;
     }
     Ok(Arc::new(config))
+}
+
+/// Until when what a listener shows is valid: the whole chain of that file. None where that cannot
+/// be read.
+pub fn shown_until(pair: &KeyPair) -> Option<Wall> {
+    valid_until(&certificates(&pair.certificate)?)
 }
 
 /// Whom we trust as a client, and what we show if we are asked.

@@ -6,6 +6,12 @@ use std::sync::Arc;
 /// The addresses of every target, by its index.
 pub type AddressBook = Vec<Arc<[SocketAddr]>>;
 
+/// A host's name, and the port at it.
+pub type Name = (Arc<str>, u16);
+
+/// The addresses of a name, or why there are none.
+pub type Found = Result<Arc<[SocketAddr]>, String>;
+
 /// Asks the system's resolver. Blocks for as long as that takes; never call it on a worker.
 #[expect(clippy::disallowed_methods, reason = "the one place that resolves, off the workers")]
 pub fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {

@@ -18,6 +18,7 @@ pub mod socket;
 pub mod speak;
 pub mod stream;
 pub mod tls;
+pub mod validity;
 pub mod watch;
 
 #[cfg(test)]

@@ -80,10 +80,12 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The content of an element, and what follows it.
-type Element<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type Element<'a> = (&'a [u8], &'a [u8]);
+
+/// What holds other elements, in order.
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 const SET: u8 = 0x31;
-const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
@@ -91,8 +93,8 @@ const PRINTABLE_STRING: u8 = 0x13;
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 /// The content of a DER element of that tag, and what follows it. Lengths are in the shortest form
-/// (X.690 §10.1), of at most two bytes: no name is longer.
-fn element(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
+/// (X.690 §10.1), of at most two bytes: no certificate is longer.
+pub(crate) fn element(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
     let rest = bytes.strip_prefix(&[tag])?;
     let (length, rest) = match *rest {
         [length @ 0..=0x7f, ref rest @ ..] => (usize::from(length), rest),

@@ -1,8 +1,14 @@
 //! Idle upstream connections of one worker, by target.
+//!
+//! A connection is kept for as long as its target is still where it leads: a name that moved leaves
+//! nothing behind, however busy the connections to its old place are.
 
 use crate::base::clock::Mono;
+use crate::wire::dns::AddressBook;
 use crate::wire::socket::Socket;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection that idled longer is not used again: its upstream is about to close it.
@@ -17,6 +23,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Target {
     limit: usize,
+    /// Where the target is now; none: nobody said yet.
+    addresses: Option<Arc<[SocketAddr]>>,
     /// Oldest first.
     idle: VecDeque<(Socket, Mono)>,
 }
@@ -24,11 +32,20 @@ struct Target {
 impl Pool {
     /// A pool that keeps at most `limits[target]` connections for each target.
     pub fn new(limits: Vec<usize>) -> Self {
-        let targets = limits
-            .into_iter()
-            .map(|limit| Target { limit, idle: VecDeque::with_capacity(limit.min(16)) })
-            .collect();
-        Self { targets }
+        let targets = limits.into_iter().map(|limit| Target {
+            limit,
+            addresses: None,
+            idle: VecDeque::with_capacity(limit.min(16)),
+        });
+        Self { targets: targets.collect() }
+    }
+
+    /// From now on the targets are where this book says; connections to elsewhere are closed.
+    pub fn relocate(&mut self, book: &AddressBook) {
+        for (target, addresses) in self.targets.iter_mut().zip(book) {
+            target.addresses = Some(Arc::clone(addresses));
+            target.idle.retain(|(socket, _)| leads_to(socket, addresses));
+        }
     }
 
     /// The connection that idled shortest; the ones that idled too long are closed.
@@ -38,12 +55,13 @@ impl Pool {
         target.idle.pop_back().map(|(socket, _)| socket)
     }
 
-    /// Keeps a connection whose last answer was read to its end. One that was spent, or holds
-    /// bytes that nobody asked for, is closed; so is the oldest where there are too many.
+    /// Keeps a connection whose last answer was read to its end. One that was spent, holds bytes
+    /// that nobody asked for, or leads to where its target is no longer, is closed; so is the
+    /// oldest where there are too many.
     pub fn put(&mut self, target: usize, socket: Socket, now: Mono) {
         let Some(target) = self.targets.get_mut(target) else { return };
         target.expire(now);
-        if target.limit == 0 || !socket.is_reusable() {
+        if target.limit == 0 || !socket.is_reusable() || !target.is_where(&socket) {
             return;
         }
         if target.idle.len() >= target.limit {
@@ -82,11 +100,20 @@ impl Pool {
 }
 
 impl Target {
+    fn is_where(&self, socket: &Socket) -> bool {
+        self.addresses.as_ref().is_none_or(|addresses| leads_to(socket, addresses))
+    }
+
     fn expire(&mut self, now: Mono) {
         while self.idle.front().is_some_and(|(_, since)| now.since(*since) > IDLE_MAX) {
             self.idle.pop_front();
         }
     }
+}
+
+/// Whether a connection leads to one of these addresses. A Unix socket has none, and stays.
+fn leads_to(socket: &Socket, addresses: &[SocketAddr]) -> bool {
+    socket.peer().is_none_or(|peer| addresses.contains(&peer))
 }
 
 #[cfg(test)]
@@ -96,8 +123,11 @@ mod tests {
     use crate::wire::error::WireError;
     use crate::wire::runtime;
     use crate::wire::socket::Socket;
+    use crate::wire::stream::Raw;
     use crate::wire::watch::Watch;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -169,6 +199,46 @@ mod tests {
             pool.tidy(clock.mono());
             assert_eq!(pool.idle(), 0);
         });
+    }
+
+    #[test]
+    fn a_connection_to_where_its_target_is_no_longer_is_not_kept() {
+        with_sockets(|socket, clock| {
+            let book = |at: &[Option<SocketAddr>]| vec![at.iter().flatten().copied().collect()];
+            let mut pool = Pool::new(vec![4]);
+            let ((first, _a), (second, _b), (away, _c)) = (socket(), socket(), socket());
+            let (old, new) = (first.peer(), second.peer());
+            assert!(old.is_some() && old != new);
+            pool.relocate(&book(&[old, new]));
+            pool.put(0, first, clock.mono());
+            pool.put(0, second, clock.mono());
+            pool.put(0, away, clock.mono());
+            assert_eq!(pool.idle(), 2);
+            // One that is in use meanwhile is closed when it comes back.
+            let used = pool.take(0, clock.mono()).unwrap();
+            assert_eq!(used.peer(), new);
+            pool.relocate(&book(&[old]));
+            assert_eq!(pool.idle(), 1);
+            pool.put(0, used, clock.mono());
+            assert_eq!(pool.idle(), 1);
+            assert_eq!(pool.take(0, clock.mono()).unwrap().peer(), old);
+            assert!(pool.take(0, clock.mono()).is_none());
+        });
+    }
+
+    #[test]
+    fn a_unix_socket_is_at_no_address_and_kept() {
+        let kept = runtime::run(None, async |_| {
+            let watch = Watch::new(Clock::machine());
+            let (near, _far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            let mut pool = Pool::new(vec![1]);
+            pool.relocate(&vec![Arc::from([])]);
+            pool.put(0, Socket::adopt(Raw::Unix(near), &watch).unwrap(), watch.now());
+            pool.relocate(&vec![Arc::from([])]);
+            pool.idle()
+        });
+        assert_eq!(kept.unwrap(), 1);
     }
 
     #[test]

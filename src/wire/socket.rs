@@ -68,6 +68,16 @@ enum Life {
     Spent,
 }
 
+/// What a panic interrupted must not look like something that came to its end: an answer that ends
+/// with its connection would, were that an orderly one (RFC 9112 §8).
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stream.reset_on_close();
+        }
+    }
+}
+
 impl std::fmt::Debug for Socket {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Never what was read: it may hold credentials.

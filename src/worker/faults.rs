@@ -147,10 +147,18 @@ mod tests {
 
         /// One connection, on which a client says this; ends when both sides are done with it.
         async fn converse(&self, requests: Vec<Vec<u8>>) -> Heard {
+            let trust = self.trust.clone();
+            self.visited(move |address| client(address, trust, &requests)).await
+        }
+
+        /// What a client made of its one connection; ends when both sides are done with it.
+        async fn visited<T: std::fmt::Debug + Send + 'static>(
+            &self,
+            client: impl FnOnce(SocketAddr) -> T + Send + 'static,
+        ) -> T {
             let address = self.listener.local_addr().unwrap();
             let (tell, told) = std::sync::mpsc::channel();
-            let trust = self.trust.clone();
-            let client = move || tell.send(client(address, trust, &requests)).unwrap();
+            let client = move || tell.send(client(address)).unwrap();
             let thread = Builder::new().spawn(client).unwrap();
             let (stream, peer) = self.listener.accept().unwrap();
             let counted = self.floor.loads.count(0, Some(peer.ip()));
@@ -611,6 +619,71 @@ mod tests {
                 kinds.retain(|kind| matches!(kind.name, "chat" | "stream"));
                 assert_eq!(kinds.len(), 2);
                 fail_all(&bench, kinds).await;
+            });
+            ran.unwrap();
+        }
+    }
+
+    /// All that comes of a request, and whether it ends by a reset.
+    fn everything(address: SocketAddr, request: &[u8]) -> (String, bool) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // A gateway that broke before it read takes nothing; what it said is read below.
+        stream.write_all(request).unwrap_or_default();
+        let mut raw = Vec::new();
+        let is_reset = match stream.read_to_end(&mut raw) {
+            Ok(_) => false,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                true
+            }
+        };
+        (String::from_utf8(raw).unwrap(), is_reset)
+    }
+
+    /// Lets each operation of an exchange fail in this way whose answer ends with its connection;
+    /// how many answers were cut.
+    async fn cut_each(bench: &Bench, request: &str, fault: Fault) -> u32 {
+        let mut cut = 0;
+        for nth in 1..OPERATIONS_MAX {
+            let case = format!("operation {nth}, {fault:?}");
+            let request = request.to_owned().into_bytes();
+            arm(nth, fault);
+            let visit = move |address| everything(address, &request);
+            let (raw, is_reset) = bench.visited(visit).await;
+            let struck = disarm();
+            let records = bench.records();
+            bench.assert_released(&case);
+            let is_whole = records.first().is_some_and(|record| record["outcome"] == "answered");
+            assert!(!is_whole || raw.contains("[DONE]"), "{case}: {raw}");
+            if !struck {
+                assert!(is_whole && !is_reset, "{case}: {raw}");
+                return cut;
+            }
+            // A refusal has a length, and so an end of its own.
+            if raw.starts_with("HTTP/1.1 200 ") && !is_whole {
+                assert!(!raw.contains("content-length"), "{case}: {raw}");
+                assert!(is_reset, "{case}: an orderly end of what was cut: {raw}");
+                cut += 1;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    #[test]
+    fn an_answer_that_ends_with_its_connection_is_reset_where_it_is_cut_and_by_a_panic_too() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let upstreams = demo::start(loopback, loopback).unwrap();
+        let plan = config(&upstreams, CONFIG);
+        let stream = chat("[demo chunks=4 gap_ms=12]hi", ",\"stream\":true");
+        let stream = String::from_utf8(stream).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            let ran = runtime::run(Some(driver), async |_| {
+                let bench = Bench::new(&plan);
+                for fault in FAULTS {
+                    let cut = cut_each(&bench, &stream, fault).await;
+                    assert!(cut > 0, "{fault:?}: nothing was cut");
+                }
             });
             ran.unwrap();
         }

@@ -12,3 +12,5 @@ pub mod start;
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod moves;

@@ -59,7 +59,7 @@ fn act(floor: &Rc<Floor>, prepared: &RefCell<Option<Deployed>>, order: Order) {
         Order::Addresses(generation, book) => {
             let deployed = shard.deployed();
             if deployed.plan.generation == generation {
-                deployed.addresses.replace(book);
+                deployed.relocate(book);
             }
         }
         Order::Report => report(floor),

@@ -127,6 +127,23 @@ fn coded_answers_and_streams_are_decoded_or_are_the_upstream_s_fault() {
 }
 
 #[test]
+fn an_answer_without_a_body_has_no_coding_to_take_off() {
+    for status in ["204 No Content", "304 Not Modified", "200 OK"] {
+        let length = if status.starts_with("200") { "content-length: 0\r\n" } else { "" };
+        let head = format!("HTTP/1.1 {status}\r\ncontent-encoding: gzip\r\n{length}\r\n");
+        let puppet = Puppet::answering(head);
+        let own = gateway(&[&format!("provider.demo.url=http://{}/v1", puppet.address)]);
+        for _ in 0..2 {
+            let answer = own.chat("hi", "");
+            assert!(status.starts_with(&answer.status().to_string()), "{}", answer.text());
+            assert!(answer.is_whole && answer.text().is_empty(), "{status}: {}", answer.text());
+            assert_eq!(answer.field("content-encoding"), None);
+        }
+        assert_eq!(puppet.requests(), 2);
+    }
+}
+
+#[test]
 fn a_target_a_head_and_a_count_beyond_the_bound_have_their_statuses() {
     let own = gateway(&["bounds.uri=256 B", "bounds.head=2 KiB", "bounds.headers=8"]);
     let fits = format!("/{}", "a".repeat(255));

@@ -8,7 +8,7 @@ use crate::puppet::{Puppet, STREAM, Then, chat_answer, delta, json_answer};
 use crate::support::{Answer, Client, Gateway, KEY, config, free_address, until, upstreams};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -309,6 +309,19 @@ fn a_silent_upstream_is_a_timeout_before_and_amid_its_answer() {
     assert_eq!((answer.status(), answer.is_whole), (200, false), "{}", answer.text());
     assert!(answer.text().contains("and then"), "{}", answer.text());
     assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
+}
+
+#[test]
+fn an_upstream_that_does_not_read_is_a_timeout_and_nothing_waits_for_it() {
+    // The kernel accepts for it; nobody ever reads.
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = deaf.local_addr().expect("its address");
+    let gateway = before(&[address], &["deadlines.write=300ms", "deadlines.first_byte=20s"]);
+    // More than the kernel holds for a reader that does not read, and less than a body may be.
+    let answer = gateway.chat(&"many words ".repeat(800_000), "");
+    assert_eq!((answer.status(), code(&answer).as_str()), (504, "upstream_timeout"));
+    assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
+    assert_eq!(meter(&gateway, "ringwall_in_flight"), 0);
 }
 
 #[test]

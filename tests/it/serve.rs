@@ -63,6 +63,44 @@ fn every_gate_refuses_in_the_callers_dialect() {
 }
 
 #[test]
+fn json_that_is_refused_is_refused_with_its_place_in_the_callers_dialect() {
+    let upstreams = upstreams();
+    let gateway = Gateway::before(&upstreams);
+    let key = format!("Bearer {KEY}");
+    let fields = [
+        ("authorization", &*key),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+    ];
+    let post = |path: &str, body: &[u8]| send(gateway.address, "POST", path, &fields, body);
+    let deep = [b"{\"a\":".as_slice(), &[b'['; 200]].concat();
+    for (body, place) in [
+        (br#"{"a":1,"\u0061":2}"#.as_slice(), "at byte 7"),
+        (br#"{"a":"\udc00"}"#, "at byte 6"),
+        (b"{\"a\":\"\xff\"}", "at byte 6"),
+        (&deep, "at byte 100"),
+        (br#"{"a":1} x"#, "at byte 6"),
+        (br#"{"a":NaN}"#, "at byte "),
+    ] {
+        let answer = post("/v1/chat/completions", body);
+        let (json, text) = (answer.json(), answer.text());
+        assert_eq!(
+            (answer.status(), &json["error"]["code"]),
+            (400, &json!("invalid_json")),
+            "{text}"
+        );
+        let message = json["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(place), "{place}: {text}");
+        let answer = post("/mcp/demo", body);
+        let (json, text) = (answer.json(), answer.text());
+        assert_eq!((answer.status(), &json["error"]["code"]), (400, &json!(-32700)), "{text}");
+        assert_eq!((&json["jsonrpc"], &json["id"]), (&json!("2.0"), &Value::Null), "{text}");
+        let message = json["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(place), "{place}: {text}");
+    }
+}
+
+#[test]
 fn a_limit_holds_and_says_when_to_come_back() {
     let upstreams = upstreams();
     let gateway = Gateway::before(&upstreams);

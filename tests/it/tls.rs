@@ -5,9 +5,10 @@ use crate::certificates::{
     Authority, Pair, chat, client, client_of, connect, connect_blindly, der, leaf, upstream,
     upstream_that,
 };
-use crate::observe::records;
+use crate::observe::{meter, records};
 use crate::puppet::reset;
 use crate::support::{Gateway, KEY, config, free_address, run, send, until, upstreams};
+use ringwall::base::clock::Clock;
 use ringwall::demo::serve::Running;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
@@ -129,6 +130,37 @@ fn a_reload_swaps_the_certificate_and_live_connections_go_on() {
     let still = connect(address, &trusting, "one.example.org").expect("it connects");
     assert_eq!(leaf(&still), leaf(&fresh));
     assert!(gateway.log().contains(&format!("TLS of {address}")), "{}", gateway.log());
+}
+
+#[test]
+fn the_end_of_a_certificate_is_said_and_metered_at_the_start_and_after_a_reload() {
+    let authority = Authority::new();
+    let days = Duration::from_hours(3 * 24);
+    let pair = authority.brief("one", &["one.example.org"], days);
+    let upstreams = upstreams();
+    let (address, text) = with_listener(&upstreams, &pair.keys());
+    let began = Clock::machine().wall().0 / 1000;
+    let gateway = Gateway::start(&text, &[]);
+    let file = pair.certificate.display();
+    let says = |what: &str| {
+        let line = format!("certificate `{file}` of {address}: {what}");
+        assert!(until(SOON, || gateway.log().contains(&line)), "{line} in {}", gateway.log());
+    };
+    let name = format!(
+        "ringwall_certificate_expiration_timestamp_seconds\
+         {{listener=\"{address}\",certificate=\"{file}\"}}"
+    );
+    says("ends in 2 days and 23 hours, at ");
+    assert!(meter(&gateway, &name).abs_diff(began + days.as_secs()) < 60);
+
+    authority.expired("one", &["one.example.org"]);
+    reload(&gateway, " serves");
+    says("ended at 2020-02-01T00:00:00.000Z, and clients refuse it");
+    assert_eq!(meter(&gateway, &name), 1_580_515_200);
+
+    authority.server("one", &["one.example.org"]);
+    reload(&gateway, " serves");
+    says("valid until 4096-01-01T00:00:00.000Z");
 }
 
 #[test]

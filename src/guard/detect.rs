@@ -6,13 +6,18 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::base::text::{Channel, Text};
+use crate::guard::linear::{Sums, Task};
 use crate::guard::pack::PackDetector;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::structure::{self, Check};
+use crate::guard::url;
+use crate::guard::words::tokens;
 use std::ops::Range;
 
 /// A window ends at each multiple of so many bytes.
 pub const STEP: usize = 2048;
+/// From which score on a rule speaks, in thousandths, if its pack does not say.
+const SCORE_USUAL: i32 = 500;
 /// How far a window reaches back into the one before it, in bytes.
 pub const OVERLAP: usize = 512;
 
@@ -30,8 +35,12 @@ pub struct Finding {
 /// Which code looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
+    /// A learned score, in thousandths; 500 is what the training set for that channel and length.
+    Score(Task),
     /// One of the exact checks of shape.
     Structure(Check),
+    /// One of the checks of links.
+    Link(url::Check),
 }
 
 impl Detector {
@@ -39,6 +48,8 @@ impl Detector {
     pub fn named(name: &str) -> Option<Self> {
         let (family, own) = name.split_once('.')?;
         match family {
+            "score" => Task::named(own).map(Self::Score),
+            "url" => url::Check::named(own).map(Self::Link),
             "structure" => Check::named(own).map(Self::Structure),
             _ => None,
         }
@@ -72,6 +83,25 @@ impl Detectors {
         };
         self.list.iter().copied().filter(move |(rule, _)| acts(*rule))
     }
+}
+
+/// The scores of a text of that channel, in the order of `Task::ALL`, from 0 to 1; 0.5 is where its
+/// rule speaks. `None` where the channel is not scored.
+pub fn scores(said: &str, channel: Channel) -> [(Task, Option<f64>); 2] {
+    let mut scores = Task::ALL.map(|task| (task, None));
+    let mut window = Window::default();
+    while let Some(at) = window.next(said, 0).or_else(|| window.rest(said, 0)) {
+        let is_rest = at.end == said.len();
+        let sums = Sums::of(&tokens(said.get(at).unwrap_or_default()));
+        for (task, best) in &mut scores {
+            let score = sums.score(*task, channel);
+            *best = score.map(|score| best.map_or(score, |best: f64| best.max(score)));
+        }
+        if is_rest {
+            break;
+        }
+    }
+    scores
 }
 
 /// What all detectors find in a text, segment by segment.
@@ -117,17 +147,30 @@ fn look(
     mut tell: impl FnMut(u16, Option<Range<usize>>),
 ) {
     let said = sight.said.get(sight.at.clone()).unwrap_or_default();
-    let shapes = structure::look(said, sight.channel);
+    let words = tokens(said);
+    let shapes = structure::look(said, &words, sight.channel);
+    let mut sums = None;
     for (rule, own) in active {
         if seen.contains(rule) {
             continue;
         }
-        match own.detector {
-            Detector::Structure(check) => {
-                let Some(span) = shapes.first(check) else { continue };
-                seen.push(*rule);
-                tell(*rule, Some(span.start + sight.at.start..span.end + sight.at.start));
+        let found = match own.detector {
+            Detector::Structure(check) => shapes.first(check).cloned(),
+            Detector::Score(task) if task.is_for(sight.channel) => {
+                let sums: &Sums = sums.get_or_insert_with(|| Sums::of(&words));
+                let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
+                sums.score(task, sight.channel).filter(|score| *score > least).map(|_| None)
             }
+            Detector::Score(_) => None,
+            Detector::Link(check) => {
+                let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
+                url::first(said, check, least).map(Some)
+            }
+        };
+        if let Some(span) = found {
+            let start = sight.at.start;
+            seen.push(*rule);
+            tell(*rule, span.map(|span| span.start + start..span.end + start));
         }
     }
 }

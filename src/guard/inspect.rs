@@ -18,6 +18,7 @@ use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many bytes of each channel were inspected, decoded; channels without text are left out.
@@ -32,6 +33,7 @@ pub struct Matcher {
     rules: Arc<Rules>,
     scratch: Scratch,
     candidates: Vec<Candidate>,
+    spots: Vec<Spot>,
 }
 
 /// A body was inspected and may go on, with these edits.
@@ -40,6 +42,18 @@ pub struct Cleared {
     splices: Splices,
     hits: Vec<Hit>,
     coverage: Coverage,
+}
+
+/// Where a hit lies in the decoded text, for tools that show or measure it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The index of its rule.
+    pub rule: u16,
+    /// The index of its segment.
+    pub segment: usize,
+    /// From the segment's beginning, in bytes; `None` where a rule speaks of the whole segment, or
+    /// of a value over several.
+    pub span: Option<Range<usize>>,
 }
 
 /// A rule says no.
@@ -79,7 +93,7 @@ impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
         let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
-        Ok(Self { rules, scratch, candidates: Vec::new() })
+        Ok(Self { rules, scratch, candidates: Vec::new(), spots: Vec::new() })
     }
 
     /// The rules it works with.
@@ -92,6 +106,11 @@ impl Matcher {
         &self.scratch
     }
 
+    /// Where each hit of the last inspection lies, in the order of its hits.
+    pub fn spots(&self) -> &[Spot] {
+        &self.spots
+    }
+
     /// Inspects the text of the body `raw`.
     pub fn clear(
         &mut self,
@@ -101,6 +120,7 @@ impl Matcher {
     ) -> Result<Cleared, Blocked> {
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
+        self.spots.clear();
         if !self.rules.is_enabled() {
             return Ok(cleared);
         }
@@ -124,17 +144,18 @@ impl Matcher {
         };
         let search = Search { rules, scratch: &self.scratch, source, direction };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
-        let mut inspection = Inspection { search, anchors, hits: Vec::new() };
+        let spots = &mut self.spots;
+        let mut inspection = Inspection { search, anchors, hits: Vec::new(), spots };
         let mut noted = noted.into_iter();
         let mut next = noted.next();
         for (index, segment) in text.segments().iter().enumerate() {
             let splices = &mut cleared.splices;
             let mut done = Ok(());
             while let Some(own) = next.filter(|next| next.segment == index && done.is_ok()) {
-                done = inspection.note(own.rule, segment);
+                done = inspection.note(own.rule, (index, segment), None);
                 next = noted.next();
             }
-            let done = done.and_then(|()| inspection.mask(raw, text, segment, splices));
+            let done = done.and_then(|()| inspection.mask(raw, text, (index, segment), splices));
             if let Err(rule) = done {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
@@ -152,7 +173,11 @@ struct Inspection<'a> {
     search: Search<'a>,
     anchors: Anchors<'a>,
     hits: Vec<Hit>,
+    spots: &'a mut Vec<Spot>,
 }
+
+/// A segment and its index.
+type Numbered<'a> = (usize, &'a Segment);
 
 impl Inspection<'_> {
     /// Masks one segment; an error names the rule that blocks.
@@ -160,12 +185,12 @@ impl Inspection<'_> {
         &mut self,
         raw: &[u8],
         text: &Text,
-        segment: &Segment,
+        (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
         let found = match look(text, segment, &self.search, &mut self.anchors) {
             Ok(found) => found,
-            Err(block) => return self.note(block.rule, segment),
+            Err(block) => return self.note(block.rule, (index, segment), None),
         };
         let mut masks = Masks::new(segment, raw);
         for one in found {
@@ -173,7 +198,7 @@ impl Inspection<'_> {
                 masks.write(&one.span, "", false, splices);
                 continue;
             }
-            self.note(one.rule, segment)?;
+            self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
                 let placeholder = self.search.rules.placeholder(one.rule);
                 masks.write(&one.span, placeholder, one.is_bare, splices);
@@ -187,27 +212,39 @@ impl Inspection<'_> {
         let search = Search { source: Source::Scan, ..self.search };
         for one in crossings(text, &search) {
             if let Some(segment) = text.segments().get(one.segment) {
-                self.act(one.rule, one.action, segment)?;
+                self.act(one.rule, one.action, (one.segment, segment), None)?;
             }
         }
         Ok(())
     }
 
     /// Records a finding; it is an error if its rule blocks.
-    fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
+    fn note(
+        &mut self,
+        rule: u16,
+        segment: Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
         let direction = self.search.direction;
         let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
-        action.map_or(Ok(()), |action| self.act(rule, action, segment))
+        action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
-    fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
-        let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
+    fn act(
+        &mut self,
+        index: u16,
+        action: Action,
+        (at, segment): Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
         let direction = self.search.direction;
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
             self.hits.push(Hit { rule: name, action, channel, place, direction });
+            self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
     }

@@ -58,6 +58,13 @@ pub fn in_text(
     found
 }
 
+/// Where the first phrase of that rule stands, for tools that show it.
+pub fn place_of(rules: &Rules, rule: u16, said: &str) -> Option<Range<usize>> {
+    let Some(Kind::Phrase(phrases)) = rules.get(rule).map(Rule::kind) else { return None };
+    let found = phrases.iter().filter_map(|phrase| phrase.find(said));
+    found.map(|found| found.range()).min_by_key(|found| found.start)
+}
+
 /// Looks for phrases in a stream.
 #[derive(Debug, Default)]
 pub struct Watch {

@@ -4,7 +4,7 @@ Every phrase here was written for this file. `attacks` hides an order to a model
 `honest` writes mail, notes, manuals and questions that use the same words without being one.
 """
 
-import random
+import json
 import re
 
 NAMES = "Anna Ben Carla David Elena Farid Grace Hiro Ines Jonas Kofi Lena Marta Nils Olga Priya".split()
@@ -177,6 +177,41 @@ MANUAL = [
     "The administrator can grant and revoke permissions at any time.", "Agents must not share credentials between tenants.",
     "After the update, restart the service and check the log.", "New in version {n}: the model answers in the language of the user.",
 ]
+FIELDS = ["id", "name", "status", "created_at", "owner", "price", "currency", "city", "country", "email", "phone",
+          "title", "description", "quantity", "date", "time", "flight", "seat", "rating", "tags", "url", "type", "total",
+          "address", "balance", "message", "notes", "is_active", "temperature", "humidity", "version", "size", "path"]
+STATES = ["open", "closed", "pending", "delivered", "cancelled", "available", "confirmed", "active", "draft", "failed"]
+PLACES = ["Berlin", "Osaka", "Lagos", "Lima", "Oslo", "Austin", "Pune", "Porto", "Quito", "Perth"]
+
+
+def value(rng, depth):
+    kind = rng.randrange(9)
+    if kind == 0 and depth < 3:
+        return {rng.choice(FIELDS): value(rng, depth + 1) for _ in range(rng.randrange(1, 6))}
+    if kind == 1 and depth < 3:
+        return [value(rng, depth + 1) for _ in range(rng.randrange(1, 5))]
+    if kind == 2:
+        return rng.choice([True, False, None, round(rng.random() * 900, 2)])
+    if kind == 3:
+        return f"2024-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}T{rng.randrange(24):02}:{rng.randrange(60):02}:00"
+    if kind == 4:
+        return fill(rng.choice(BODY + MANUAL), rng)
+    if kind == 5:
+        return "".join(rng.choice("ABCDEFGHJK23456789") for _ in range(rng.randrange(4, 12)))
+    if kind == 6:
+        return rng.randrange(10**rng.randrange(1, 8))
+    return rng.choice(STATES + PLACES + NAMES + FIRMS + THINGS + [fill("{address}", rng)])
+
+
+def results(rng, count):
+    """What tools answer: JSON of some depth, sometimes as Python writes it."""
+    for _ in range(count):
+        top = {rng.choice(FIELDS): value(rng, 0) for _ in range(rng.randrange(2, 9))}
+        if rng.random() < 0.3:
+            top = {"results": [top, {key: value(rng, 1) for key in top}], "count": 2}
+        yield rng.choice([json.dumps, lambda v: json.dumps(v, indent=2), str, lambda v: json.dumps(str(v))])(top)
+
+
 ASK = [
     "How do I ignore {file} in git?", "How can I override a method in {lang}?", "What does the system do before it starts?",
     "Can you forget about the {thing} and tell me about {topic}?", "Write a story in which {name} pretends to be a {job}.",

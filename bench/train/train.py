@@ -203,8 +203,9 @@ def injection(folder, rng):
     synthetic = [(r["text"], 0, "presidio_synth") for r in read(folder, "pii")]
     data += ours
     carriers = [text for text, label, source in data if label == 0 and source != "ai_security_docs_dev"]
-    mails = list(augment.honest_data(rng, 2500))
-    attacks = list(augment.attacks(carriers + mails[:1200], rng, 5000))
+    mails = list(augment.honest_data(rng, 2500)) + list(augment.results(rng, 1500))
+    rng.shuffle(mails)
+    attacks = list(augment.attacks(carriers + mails[:2000], rng, 6000))
     honest = list(augment.honest_user(rng, 2500))
     direct = [augment.order(rng) for _ in range(600)]
     user += [(text, 0, "own_honest_user") for text in honest] + [(text, 1, "own_orders") for text in direct]
@@ -252,9 +253,6 @@ def main():
         limits = [round(limit, 4) for limit in thresholds(rows, unseen, ALLOWED[head])]
         print(f"# {head}: as shipped, on what it was trained on and on sources that only measure")
         report(head, rows, rows.score(table[:, lane] * scale, bias), limits)
-        high = np.argsort(-(unseen - np.array(limits)[bucket_of(rows.size)]) - 1e6 * (rows.label == 1))
-        benign = [n for n in np.argsort(-(unseen - np.array(limits)[bucket_of(rows.size)])) if rows.label[n] == 0][:40]
-        json.dump([(rows.source[n], int(rows.size[n]), float(unseen[n]), texts[head][n][0][:300]) for n in benign], open(f"/tmp/det/fp_{head}.json", "w"))
         print(f"# {head}: each source by a model that did not see it")
         lines += report(head, rows, unseen, limits)
         said.append((head, scale, bias, limits))

@@ -6,6 +6,7 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::base::text::{Channel, Text};
+use crate::guard::conversation;
 use crate::guard::linear::{Sums, Task};
 use crate::guard::pack::PackDetector;
 use crate::guard::rules::{Kind, Rule, Rules};
@@ -35,6 +36,8 @@ pub struct Finding {
 /// Which code looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
+    /// One of the checks of a whole conversation.
+    Conversation(conversation::Check),
     /// A learned score, in thousandths; 500 is what the training set for that channel and length.
     Score(Task),
     /// One of the exact checks of shape.
@@ -48,6 +51,7 @@ impl Detector {
     pub fn named(name: &str) -> Option<Self> {
         let (family, own) = name.split_once('.')?;
         match family {
+            "conversation" => conversation::Check::named(own).map(Self::Conversation),
             "score" => Task::named(own).map(Self::Score),
             "url" => url::Check::named(own).map(Self::Link),
             "structure" => Check::named(own).map(Self::Structure),
@@ -72,6 +76,13 @@ impl Detectors {
         Self { list: (0..).zip(rules).filter_map(own).collect() }
     }
 
+    /// Whether conversations are judged, which they are on their way in.
+    pub fn judge(&self, direction: Direction) -> bool {
+        let is_own =
+            |own: &(u16, PackDetector)| matches!(own.1.detector, Detector::Conversation(_));
+        direction == Direction::Request && self.list.iter().any(is_own)
+    }
+
     /// Those that do something that way.
     fn active<'a>(
         &'a self,
@@ -85,23 +96,26 @@ impl Detectors {
     }
 }
 
-/// The scores of a text of that channel, in the order of `Task::ALL`, from 0 to 1; 0.5 is where its
-/// rule speaks. `None` where the channel is not scored.
-pub fn scores(said: &str, channel: Channel) -> [(Task, Option<f64>); 2] {
-    let mut scores = Task::ALL.map(|task| (task, None));
+/// What a classifier says of a text of that channel, from 0 to 1; 0.5 is where its rule speaks.
+/// `None` where nothing scores that task and channel.
+pub fn score(task: &str, said: &str, channel: Channel) -> Option<f64> {
+    let task = match task {
+        "url" => return url::score(said),
+        "mcp_tool" | "multiturn" => Task::Injection,
+        _ => Task::named(task)?,
+    };
     let mut window = Window::default();
+    let mut best: Option<f64> = None;
     while let Some(at) = window.next(said, 0).or_else(|| window.rest(said, 0)) {
-        let is_rest = at.end == said.len();
-        let sums = Sums::of(&tokens(said.get(at).unwrap_or_default()));
-        for (task, best) in &mut scores {
-            let score = sums.score(*task, channel);
-            *best = score.map(|score| best.map_or(score, |best: f64| best.max(score)));
-        }
-        if is_rest {
+        let is_last = at.end == said.len();
+        let words = tokens(said.get(at).unwrap_or_default());
+        let own = Sums::of(&words).score(task, channel)?;
+        best = Some(best.map_or(own, |best| best.max(own)));
+        if is_last {
             break;
         }
     }
-    scores
+    best
 }
 
 /// What all detectors find in a text, segment by segment.
@@ -129,6 +143,24 @@ pub fn in_text(rules: &Rules, text: &Text, direction: Direction) -> Vec<Finding>
         }
     }
     found
+}
+
+/// The rules that hold of a whole conversation, of whose messages these are the facts.
+pub fn in_conversation(
+    rules: &Rules,
+    text: &Text,
+    turns: &[conversation::Turn],
+    direction: Direction,
+) -> Vec<u16> {
+    let judged = conversation::judge(text, turns);
+    let holds = |(rule, own): (u16, PackDetector)| match own.detector {
+        Detector::Conversation(check) if judged.contains(&check) => Some(rule),
+        Detector::Conversation(_)
+        | Detector::Link(_)
+        | Detector::Score(_)
+        | Detector::Structure(_) => None,
+    };
+    rules.detectors().active(rules, direction).filter_map(holds).collect()
 }
 
 /// One window of a segment.
@@ -161,7 +193,7 @@ fn look(
                 let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
                 sums.score(task, sight.channel).filter(|score| *score > least).map(|_| None)
             }
-            Detector::Score(_) => None,
+            Detector::Score(_) | Detector::Conversation(_) => None,
             Detector::Link(check) => {
                 let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
                 url::first(said, check, least).map(Some)

@@ -24,6 +24,8 @@ const REACH: usize = 12;
 /// A span that is scored, and how far the next one is from it, in tokens.
 const SPAN: usize = 48;
 const HOP: usize = 12;
+/// A text with fewer tokens says too little.
+const TOKENS_MIN: usize = 4;
 const LANES: usize = 5;
 const HOST_TAG: u64 = 0x686F;
 const PATH_TAG: u64 = 0x7061_7468;
@@ -167,8 +169,11 @@ impl Settings {
 pub struct Sums {
     /// Before the first token, behind the first, and so on: a sum for each head, and how many
     /// features were summed.
-    list: Vec<([i32; LANES], u32)>,
+    list: Vec<UpTo>,
 }
+
+/// A sum for each head, and how many features were summed.
+type UpTo = ([i32; LANES], u32);
 
 impl Sums {
     /// Sums up a text.
@@ -178,26 +183,13 @@ impl Sums {
         list.push((own.lanes, own.count));
         let mut last = 0;
         // The latest words of a class, the newest first.
-        let mut before: [(u64, usize); 3] = [(0, 0); 3];
+        let mut before = [(0, 0); 3];
         for (at, token) in all.iter().enumerate() {
             own.add(token.hash);
             own.add(mix(last, token.hash));
             last = token.hash;
             if token.class != 0 {
-                let class = u64::from(token.class);
-                own.add(mix(CLASS_TAG, class));
-                let is_near = |(kind, from): &&(u64, usize)| *kind != 0 && at - *from <= REACH;
-                let near = before.iter().take_while(is_near);
-                for (kind, from) in near.clone() {
-                    let gap = at - from;
-                    let far = if gap <= 2 { 0 } else { 1 + u64::from(gap > 5) };
-                    own.add(mix(PAIR_TAG, class | kind << 8 | far << 16));
-                }
-                let [first, second, _] = before;
-                if near.count() >= 2 {
-                    own.add(mix(TRIPLE_TAG, class | first.0 << 8 | second.0 << 16));
-                }
-                before = [(class, at), first, second];
+                own.pair(u64::from(token.class), at, &mut before);
             }
             list.push((own.lanes, own.count));
         }
@@ -249,6 +241,9 @@ impl Sums {
         let settings = MODEL.as_ref()?;
         let (lane, index) = settings.lane(head);
         let tokens = self.list.len().saturating_sub(1);
+        if tokens < TOKENS_MIN && head != Head::Link {
+            return Some(0.0);
+        }
         let bucket = settings.buckets.iter().filter(|least| tokens >= **least).count();
         let threshold = lane.thresholds.get(bucket)?;
         let over = self.best(lane, index) - threshold;
@@ -292,6 +287,24 @@ impl Sum {
         }
         self.count += 1;
     }
+
+    /// Adds a word of a class, alone and with those before it; they are the newest first, each with
+    /// its place.
+    fn pair(&mut self, class: u64, at: usize, before: &mut [(u64, usize); 3]) {
+        self.add(mix(CLASS_TAG, class));
+        let is_near = |(kind, from): &&(u64, usize)| *kind != 0 && at - *from <= REACH;
+        let near = before.iter().take_while(is_near);
+        for (kind, from) in near.clone() {
+            let gap = at - from;
+            let far = if gap <= 2 { 0 } else { 1 + u64::from(gap > 5) };
+            self.add(mix(PAIR_TAG, class | kind << 8 | far << 16));
+        }
+        let [first, second, _] = *before;
+        if near.count() >= 2 {
+            self.add(mix(TRIPLE_TAG, class | first.0 << 8 | second.0 << 16));
+        }
+        *before = [(class, at), first, second];
+    }
 }
 
 /// One step of the hash.
@@ -317,13 +330,10 @@ mod tests {
         assert!(settings.check.len() >= 5);
         for check in &settings.check {
             let sums = Sums::of(&tokens(&check.text));
+            let link = links(&check.text).next().map(|link| link.sums());
             for (index, (lane, wanted)) in heads.iter().zip(&check.scores).enumerate() {
-                let score = if index == LINK {
-                    let Some(link) = links(&check.text).next() else { continue };
-                    link.sums().best(lane, index)
-                } else {
-                    sums.best(lane, index)
-                };
+                let own = if index == LINK { link.as_ref() } else { Some(&sums) };
+                let Some(score) = own.map(|own| own.best(lane, index)) else { continue };
                 assert!((score - wanted).abs() < 1e-3, "{index}: {score} {wanted}: {}", check.text);
             }
         }

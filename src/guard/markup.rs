@@ -87,7 +87,7 @@ fn is_order(said: &str) -> bool {
     is_order
         || Sums::of(&words)
             .score(Task::Injection, Channel::ToolResult)
-            .is_some_and(|score| score > 0.5)
+            .is_some_and(|score| score > 0.8)
 }
 
 /// Marks of a chat's turns, as templates of models write them.
@@ -129,7 +129,9 @@ fn lines(said: &str) -> impl Iterator<Item = Range<usize>> {
         let end = ["end of ", "end document", "end context", "end_of_"];
         let has_end = name.len() < line.len() && end.iter().any(|word| lower.starts_with(word));
         let has_turn = turn.iter().any(|word| lower.starts_with(word));
-        (has_end || has_turn).then(|| at..at + line.len())
+        // What is said in a turn may stand on its first line.
+        let turn = line.find(':').filter(|_| has_turn).map(|colon| at..at + colon + 1);
+        turn.or_else(|| has_end.then(|| at..at + line.len()))
     };
     starts.filter_map(is_mark).take(PLACES_MAX)
 }

@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod classes;
+pub mod conversation;
 pub mod detect;
 pub mod hosts;
 pub mod hyperscan;
@@ -13,6 +14,7 @@ pub mod islands;
 pub mod linear;
 pub mod markup;
 pub mod mask;
+pub mod memory;
 pub mod orders;
 pub mod pack;
 pub mod phrases;

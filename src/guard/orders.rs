@@ -1,6 +1,6 @@
 //! Orders, by the classes of their words: each pattern is a row of classes with few words between.
 //!
-//! Classes hold the words of many languages (`config/packs/lexicon.txt`), so a pattern is no phrase:
+//! Classes hold words of many languages (`config/packs/lexicon.txt`), so a pattern is no phrase:
 //! "disregard the foregoing rules" and "vergiss deine bisherigen Anweisungen" are one.
 
 use crate::guard::structure::Check;
@@ -15,17 +15,17 @@ const PATTERNS: [(Check, &str); 22] = [
     (Check::Override, "not 2 follow 4 prior|you 4 instruction|prompt"),
     (Check::PromptLeak, "reveal 4 system|prior 3 prompt|instruction"),
     (Check::PromptLeak, "reveal 4 you 4 prompt|instruction"),
-    (Check::Persona, "now 5 you 3 must|pretend|free|answer"),
+    (Check::Persona, "now 5 you 4 pretend|free"),
     (Check::Persona, "you 3 now 4 free|ai|mode"),
     (Check::Persona, "access 3 free|auth|system|mode 3 mode"),
     (Check::Persona, "pretend 6 not 4 refuse|instruction|free"),
     (Check::Persona, "not 3 refuse 8 refuse|answer|task"),
     (Check::Persona, "you 5 not 5 instruction|refuse"),
-    (Check::Persona, "free 5 ai|model"),
-    (Check::Secrecy, "not 2 tell 4 user"),
+    (Check::Persona, "free 2 ai|model"),
+    (Check::Secrecy, "not 2 tell 6 user"),
     (Check::Secrecy, "hide 3 user"),
     (Check::ModelOrder, "ai 2 must 2 ignore|reveal|send|delete|tell|run"),
-    (Check::ModelOrder, "must 3 ignore 5 prior|instruction|user"),
+    (Check::ModelOrder, "you|ai 3 must 3 ignore 5 prior|instruction|user"),
     (Check::ModelOrder, "ai 5 ignore 4 user"),
     (Check::ToolReach, "when 3 tool 4 you|must 6 file|secret|send|tool"),
     (Check::ToolReach, "must 4 reveal|send|answer|follow 8 secret|key"),

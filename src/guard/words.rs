@@ -20,11 +20,14 @@ pub struct Token {
     pub class: u8,
 }
 
+/// The hash of a word and its class; zero for none.
+type Slot = (u64, u8);
+
 /// The classes of words.
 #[derive(Debug)]
 struct Lexicon {
     names: Vec<&'static str>,
-    slots: Box<[(u64, u8)]>,
+    slots: Box<[Slot]>,
 }
 
 static CLASSES: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(LEXICON));

@@ -9,6 +9,7 @@ use crate::base::text::{Channel, Text};
 use crate::guard::conversation;
 use crate::guard::linear::{Sums, Task};
 use crate::guard::pack::PackDetector;
+use crate::guard::profile::View;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::structure::{self, Check};
 use crate::guard::url;
@@ -77,21 +78,20 @@ impl Detectors {
     }
 
     /// Whether conversations are judged, which they are on their way in.
-    pub fn judge(&self, direction: Direction) -> bool {
+    pub fn judge(&self, view: View) -> bool {
         let is_own =
             |own: &(u16, PackDetector)| matches!(own.1.detector, Detector::Conversation(_));
-        direction == Direction::Request && self.list.iter().any(is_own)
+        view.direction == Direction::Request && self.list.iter().any(is_own)
     }
 
     /// Those that do something that way.
     fn active<'a>(
         &'a self,
         rules: &'a Rules,
-        direction: Direction,
+        view: View,
     ) -> impl Iterator<Item = (u16, PackDetector)> {
-        let acts = move |rule: u16| {
-            rules.get(rule).is_some_and(|rule| rule.action(direction) != Action::Allow)
-        };
+        let acts =
+            move |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(view) != Action::Allow);
         self.list.iter().copied().filter(move |(rule, _)| acts(*rule))
     }
 }
@@ -119,13 +119,16 @@ pub fn score(task: &str, said: &str, channel: Channel) -> Option<f64> {
 }
 
 /// What all detectors find in a text, segment by segment.
-pub fn in_text(rules: &Rules, text: &Text, direction: Direction) -> Vec<Finding> {
+pub fn in_text(rules: &Rules, text: &Text, view: View) -> Vec<Finding> {
     let mut found = Vec::new();
-    let active: Vec<_> = rules.detectors().active(rules, direction).collect();
-    if active.is_empty() {
+    if rules.detectors().list.is_empty() {
         return found;
     }
     for (index, segment) in text.segments().iter().enumerate() {
+        let active: Vec<_> = rules.detectors().active(rules, view.on(segment)).collect();
+        if active.is_empty() {
+            continue;
+        }
         let said = text.joined().get(segment.at.clone()).unwrap_or_default();
         let mut seen = Vec::new();
         let mut window = Window::default();
@@ -150,7 +153,7 @@ pub fn in_conversation(
     rules: &Rules,
     text: &Text,
     turns: &[conversation::Turn],
-    direction: Direction,
+    view: View,
 ) -> Vec<u16> {
     let judged = conversation::judge(text, turns);
     let holds = |(rule, own): (u16, PackDetector)| match own.detector {
@@ -160,7 +163,7 @@ pub fn in_conversation(
         | Detector::Score(_)
         | Detector::Structure(_) => None,
     };
-    rules.detectors().active(rules, direction).filter_map(holds).collect()
+    rules.detectors().active(rules, view).filter_map(holds).collect()
 }
 
 /// One window of a segment.
@@ -257,7 +260,7 @@ impl Lookout {
     }
 
     /// Takes more text and adds the rules that are new to `found`.
-    pub fn push(&mut self, text: &str, rules: &Rules, found: &mut Vec<u16>) {
+    pub fn push(&mut self, text: &str, (rules, view): (&Rules, View), found: &mut Vec<u16>) {
         if rules.detectors().list.is_empty() {
             return;
         }
@@ -265,7 +268,7 @@ impl Lookout {
         if self.from + self.held.len() < (self.window.done + 1) * STEP {
             return;
         }
-        let active: Vec<_> = rules.detectors().active(rules, Direction::Response).collect();
+        let active: Vec<_> = rules.detectors().active(rules, view).collect();
         while let Some(at) = self.window.next(&self.held, self.from) {
             self.look(&active, at, found);
         }
@@ -275,9 +278,9 @@ impl Lookout {
     }
 
     /// The stream has ended.
-    pub fn finish(&mut self, rules: &Rules, found: &mut Vec<u16>) {
+    pub fn finish(&mut self, (rules, view): (&Rules, View), found: &mut Vec<u16>) {
         if let Some(at) = self.window.rest(&self.held, self.from) {
-            let active: Vec<_> = rules.detectors().active(rules, Direction::Response).collect();
+            let active: Vec<_> = rules.detectors().active(rules, view).collect();
             self.look(&active, at, found);
         }
         self.held = String::new();
@@ -304,7 +307,7 @@ mod tests {
     use std::sync::LazyLock;
 
     static RULES: LazyLock<Rules> =
-        LazyLock::new(|| Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap());
+        LazyLock::new(|| Rules::compile(&Guard { enabled: true, ..Guard::default() }).unwrap());
 
     const SMUGGLED: &str = "\u{E0072}\u{E0075}\u{E006E}\u{E0020}\u{E0069}\u{E0074}";
 
@@ -313,7 +316,7 @@ mod tests {
         let source = Source { raw: 0..said.len(), form: Form::PlainString };
         let place = Place { path: "choices[#].message.content", indexes: [0, 0] };
         text.push(said, source, channel, Trust::Upstream, place);
-        in_text(&RULES, &text, Direction::Response)
+        in_text(&RULES, &text, Direction::Response.into())
     }
 
     fn streamed(said: &str, channel: Channel, lengths: &[usize]) -> Vec<u16> {
@@ -324,9 +327,9 @@ mod tests {
                 break;
             }
             let piece: String = letters.by_ref().take(length.max(1)).collect();
-            lookout.push(&piece, &RULES, &mut found);
+            lookout.push(&piece, (&RULES, Direction::Response.into()), &mut found);
         }
-        lookout.finish(&RULES, &mut found);
+        lookout.finish((&RULES, Direction::Response.into()), &mut found);
         found
     }
 

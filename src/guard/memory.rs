@@ -1,13 +1,14 @@
 //! What a worker remembers of messages: that nothing was found in them, and their facts.
 //!
-//! A chat is sent again whole with each turn. A message that was clean under the same rules, in the
-//! same place of the same way, is clean again, so inspection begins behind the messages that are
+//! A chat is sent again whole with each turn. A message that was clean under the same rules and the
+//! same profile, on the same channel and way, is clean again, so inspection begins behind the messages that are
 //! known. Only a keyed digest is kept, of a bounded number of messages; nobody outside can find two
 //! texts with one digest without the key.
 
 use crate::base::hit::Direction;
 use crate::base::text::{Channel, Form, Segment, Text, Trust};
 use crate::guard::conversation::Turn;
+use crate::guard::profile::View;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
@@ -46,11 +47,11 @@ impl Default for Memory {
 
 impl Memory {
     /// Looks a body's segments up; `facts` says whether the facts of new ones are wanted.
-    pub fn recall(&self, text: &Text, direction: Direction, facts: bool) -> Recalled {
+    pub fn recall(&self, text: &Text, view: View, facts: bool) -> Recalled {
         let (mut digests, mut turns, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for segment in text.segments() {
             let said = text.joined().get(segment.at.clone()).unwrap_or_default();
-            let digest = self.digest(said, segment, direction);
+            let digest = self.digest(said, segment, view);
             let slot = self.slot(digest).filter(|slot| slot.digest == digest);
             let of_new = || if facts { Turn::of(said, segment.channel) } else { Turn::default() };
             turns.push(slot.map_or_else(of_new, |slot| slot.turn));
@@ -77,7 +78,7 @@ impl Memory {
         self.slots.get(place(digest, self.slots.len()))
     }
 
-    fn digest(&self, said: &str, segment: &Segment, direction: Direction) -> [u64; 2] {
+    fn digest(&self, said: &str, segment: &Segment, view: View) -> [u64; 2] {
         let form = match segment.source.form {
             Form::Number => 0_u8,
             Form::PlainString => 1,
@@ -90,7 +91,7 @@ impl Memory {
             Trust::Retrieved => 1,
             Trust::Upstream => 2,
         };
-        let way = direction == Direction::Request;
+        let way = (view.direction == Direction::Request, view.profile, view.untrusted);
         let [first, second] = &self.keys;
         let all = (said, segment.channel.name(), form, trust, way);
         [first.hash_one(all), second.hash_one(all)]
@@ -171,14 +172,14 @@ mod tests {
     fn a_message_is_known_by_its_text_channel_and_way() {
         let mut memory = Memory::default();
         let text = chat(&[(Channel::User, "hello"), (Channel::User, "more")]);
-        let recalled = memory.recall(&text, Direction::Request, true);
+        let recalled = memory.recall(&text, Direction::Request.into(), true);
         assert_eq!(recalled.part, 0..2);
         memory.learn(&recalled, 0);
         memory.learn(&recalled, 1);
-        let known = |said: &[(Channel, &str)], direction| {
+        let known = |said: &[(Channel, &str)], direction: Direction| {
             let more = [(Channel::Assistant, "one"), (Channel::Document, "two")];
             let text = chat(&[said, &more].concat());
-            memory.recall(&text, direction, true).part.start == 1
+            memory.recall(&text, direction.into(), true).part.start == 1
         };
         assert!(known(&[(Channel::User, "hello")], Direction::Request));
         assert!(!known(&[(Channel::User, "hello")], Direction::Response));

@@ -3,6 +3,7 @@
 //! `rules` compiles the packs, `inspect` clears a whole body, `stream` masks text that arrives in
 //! pieces. Both use `run`, so that the same text gives the same result however it was cut.
 
+pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod conversation;
@@ -11,6 +12,7 @@ pub mod hosts;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+pub mod judge;
 pub mod linear;
 pub mod markup;
 pub mod mask;
@@ -18,6 +20,7 @@ pub mod memory;
 pub mod orders;
 pub mod pack;
 pub mod phrases;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;
@@ -26,4 +29,5 @@ pub mod stream;
 pub mod structure;
 pub mod url;
 pub mod validators;
+pub mod webhook;
 pub mod words;

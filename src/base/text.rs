@@ -171,6 +171,21 @@ impl Text {
         }
     }
 
+    /// These segments alone, as a text of their own; what they are read on from must be among them.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let segments = self.segments.get(range.clone()).unwrap_or_default();
+        let from = segments.first().map_or(0, |segment| segment.at.start);
+        let to = segments.last().map_or(from, |segment| segment.at.end);
+        let joined = self.joined.get(from..to).unwrap_or_default().to_owned();
+        let moved = |segment: &Segment| Segment {
+            at: segment.at.start - from..segment.at.end - from,
+            follows: segment.follows.and_then(|earlier| earlier.checked_sub(range.start)),
+            ..segment.clone()
+        };
+        Self { joined, segments: segments.iter().map(moved).collect() }
+    }
+
     /// All text, decoded.
     pub fn joined(&self) -> &str {
         &self.joined

@@ -99,10 +99,12 @@ struct Carried {
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 9] = [
+const PACKS: [&str; 11] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
+    include_str!("../../config/packs/conversation.toml"),
+    include_str!("../../config/packs/scores.toml"),
     include_str!("../../config/packs/structure.toml"),
     include_str!("../../config/packs/code.toml"),
     include_str!("../../config/packs/url.toml"),

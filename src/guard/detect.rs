@@ -4,16 +4,22 @@
 //! that a stream says what the whole text says, however it was cut. It is told once for each rule
 //! and segment. What it finds is noted (flag or block) and never masked.
 
-use crate::base::hit::Action;
+use crate::base::hit::{Action, Direction};
 use crate::base::text::{Channel, Text};
+use crate::guard::conversation;
+use crate::guard::linear::{Sums, Task};
 use crate::guard::pack::PackDetector;
 use crate::guard::profile::View;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::structure::{self, Check};
+use crate::guard::url;
+use crate::guard::words::tokens;
 use std::ops::Range;
 
 /// A window ends at each multiple of so many bytes.
 pub const STEP: usize = 2048;
+/// From which score on a rule speaks, in thousandths, if its pack does not say.
+const SCORE_USUAL: i32 = 500;
 /// How far a window reaches back into the one before it, in bytes.
 pub const OVERLAP: usize = 512;
 
@@ -31,8 +37,14 @@ pub struct Finding {
 /// Which code looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
+    /// One of the checks of a whole conversation.
+    Conversation(conversation::Check),
+    /// A learned score, in thousandths; 500 is what the training set for that channel and length.
+    Score(Task),
     /// One of the exact checks of shape.
     Structure(Check),
+    /// One of the checks of links.
+    Link(url::Check),
 }
 
 impl Detector {
@@ -40,6 +52,9 @@ impl Detector {
     pub fn named(name: &str) -> Option<Self> {
         let (family, own) = name.split_once('.')?;
         match family {
+            "conversation" => conversation::Check::named(own).map(Self::Conversation),
+            "score" => Task::named(own).map(Self::Score),
+            "url" => url::Check::named(own).map(Self::Link),
             "structure" => Check::named(own).map(Self::Structure),
             _ => None,
         }
@@ -62,6 +77,13 @@ impl Detectors {
         Self { list: (0..).zip(rules).filter_map(own).collect() }
     }
 
+    /// Whether conversations are judged, which they are on their way in.
+    pub fn judge(&self, view: View) -> bool {
+        let is_own =
+            |own: &(u16, PackDetector)| matches!(own.1.detector, Detector::Conversation(_));
+        view.direction == Direction::Request && self.list.iter().any(is_own)
+    }
+
     /// Those that do something that way.
     fn active<'a>(
         &'a self,
@@ -72,6 +94,28 @@ impl Detectors {
             move |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(view) != Action::Allow);
         self.list.iter().copied().filter(move |(rule, _)| acts(*rule))
     }
+}
+
+/// What a classifier says of a text of that channel, from 0 to 1; 0.5 is where its rule speaks.
+/// `None` where nothing scores that task and channel.
+pub fn score(task: &str, said: &str, channel: Channel) -> Option<f64> {
+    let task = match task {
+        "url" => return url::score(said),
+        "mcp_tool" | "multiturn" => Task::Injection,
+        _ => Task::named(task)?,
+    };
+    let mut window = Window::default();
+    let mut best: Option<f64> = None;
+    while let Some(at) = window.next(said, 0).or_else(|| window.rest(said, 0)) {
+        let is_last = at.end == said.len();
+        let words = tokens(said.get(at).unwrap_or_default());
+        let own = Sums::of(&words).score(task, channel)?;
+        best = Some(best.map_or(own, |best| best.max(own)));
+        if is_last {
+            break;
+        }
+    }
+    best
 }
 
 /// What all detectors find in a text, segment by segment.
@@ -104,6 +148,24 @@ pub fn in_text(rules: &Rules, text: &Text, view: View) -> Vec<Finding> {
     found
 }
 
+/// The rules that hold of a whole conversation, of whose messages these are the facts.
+pub fn in_conversation(
+    rules: &Rules,
+    text: &Text,
+    turns: &[conversation::Turn],
+    view: View,
+) -> Vec<u16> {
+    let judged = conversation::judge(text, turns);
+    let holds = |(rule, own): (u16, PackDetector)| match own.detector {
+        Detector::Conversation(check) if judged.contains(&check) => Some(rule),
+        Detector::Conversation(_)
+        | Detector::Link(_)
+        | Detector::Score(_)
+        | Detector::Structure(_) => None,
+    };
+    rules.detectors().active(rules, view).filter_map(holds).collect()
+}
+
 /// One window of a segment.
 #[derive(Debug)]
 struct Sight<'a> {
@@ -120,17 +182,30 @@ fn look(
     mut tell: impl FnMut(u16, Option<Range<usize>>),
 ) {
     let said = sight.said.get(sight.at.clone()).unwrap_or_default();
-    let shapes = structure::look(said, sight.channel);
+    let words = tokens(said);
+    let shapes = structure::look(said, &words, sight.channel);
+    let mut sums = None;
     for (rule, own) in active {
         if seen.contains(rule) {
             continue;
         }
-        match own.detector {
-            Detector::Structure(check) => {
-                let Some(span) = shapes.first(check) else { continue };
-                seen.push(*rule);
-                tell(*rule, Some(span.start + sight.at.start..span.end + sight.at.start));
+        let found = match own.detector {
+            Detector::Structure(check) => shapes.first(check).cloned(),
+            Detector::Score(task) if task.is_for(sight.channel) => {
+                let sums: &Sums = sums.get_or_insert_with(|| Sums::of(&words));
+                let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
+                sums.score(task, sight.channel).filter(|score| *score > least).map(|_| None)
             }
+            Detector::Score(_) | Detector::Conversation(_) => None,
+            Detector::Link(check) => {
+                let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
+                url::first(said, check, least).map(Some)
+            }
+        };
+        if let Some(span) = found {
+            let start = sight.at.start;
+            seen.push(*rule);
+            tell(*rule, span.map(|span| span.start + start..span.end + start));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Exact checks of shape: what no honest text of its channel looks like.
 
 use crate::base::text::Channel;
+use crate::guard::markup::{fake_turn, hidden_markup, leaking_link};
+use crate::guard::orders::orders;
+use crate::guard::words::Token;
 use memchr::memchr3_iter;
 use std::ops::Range;
 
@@ -12,22 +15,51 @@ const ZERO_WIDTH_MIN: usize = 12;
 /// One of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
+    /// A fake end of the task, or a turn of a conversation, within data.
+    FakeTurn,
+    /// An order in a comment or in text that a page does not show.
+    HiddenMarkup,
     /// Letters that nobody sees: tag characters, variation selectors, zero-width bits.
     HiddenUnicode,
+    /// A picture or link that carries something out in its address.
+    LeakingLink,
+    /// An order that is addressed to a model.
+    ModelOrder,
+    /// An order to leave earlier rules aside.
+    Override,
+    /// A role without limits.
+    Persona,
+    /// An order to tell the rules that were given.
+    PromptLeak,
+    /// An order to keep something from the user.
+    Secrecy,
+    /// A tool's description that asks for files, keys or the conversation.
+    ToolReach,
 }
+
+/// Checks by their names in packs.
+const NAMES: [(&str, Check); 10] = [
+    ("fake_turn", Check::FakeTurn),
+    ("hidden_markup", Check::HiddenMarkup),
+    ("hidden_unicode", Check::HiddenUnicode),
+    ("leaking_link", Check::LeakingLink),
+    ("model_order", Check::ModelOrder),
+    ("override", Check::Override),
+    ("persona", Check::Persona),
+    ("prompt_leak", Check::PromptLeak),
+    ("secrecy", Check::Secrecy),
+    ("tool_reach", Check::ToolReach),
+];
 
 impl Check {
     /// The check of that name, as packs write it.
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "hidden_unicode" => Some(Self::HiddenUnicode),
-            _ => None,
-        }
+        NAMES.iter().find(|(own, _)| *own == name).map(|(_, check)| *check)
     }
 }
 
-/// A check that holds, and where.
-type Shape = (Check, Range<usize>);
+/// A check that holds, and where, if it is at one place.
+type Shape = (Check, Option<Range<usize>>);
 
 /// What was found in a text.
 #[derive(Debug, Default)]
@@ -36,17 +68,43 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// The first place at which a check holds.
-    pub fn first(&self, check: Check) -> Option<Range<usize>> {
-        self.list.iter().find(|(own, _)| *own == check).map(|(_, span)| span.clone())
+    /// The first place at which a check holds: `None` if it does not, and no span if it does
+    /// somewhere.
+    pub fn first(&self, check: Check) -> Option<&Option<Range<usize>>> {
+        self.list.iter().find(|(own, _)| *own == check).map(|(_, span)| span)
     }
 }
 
 /// Runs all checks on a text of that channel.
-pub fn look(said: &str, _channel: Channel) -> Shapes {
-    let mut shapes = Shapes::default();
-    shapes.list.extend(hidden(said).map(|span| (Check::HiddenUnicode, span)));
-    shapes
+pub fn look(said: &str, words: &[Token], channel: Channel) -> Shapes {
+    let mut list = Vec::new();
+    list.extend(hidden(said).map(|span| (Check::HiddenUnicode, Some(span))));
+    let is_data = matches!(channel, Channel::Document | Channel::ToolResult);
+    let is_definition = channel == Channel::ToolDefinition;
+    if is_data || is_definition || channel == Channel::User {
+        orders(words, |check| list.push((check, None)));
+        let is_own = |check: &Check| match check {
+            Check::ModelOrder => is_data || is_definition,
+            Check::ToolReach => is_definition,
+            Check::FakeTurn
+            | Check::HiddenMarkup
+            | Check::HiddenUnicode
+            | Check::LeakingLink
+            | Check::Override
+            | Check::Persona
+            | Check::PromptLeak
+            | Check::Secrecy => true,
+        };
+        list.retain(|(check, _)| is_own(check));
+    }
+    if is_data || is_definition {
+        list.extend(hidden_markup(said).map(|span| (Check::HiddenMarkup, Some(span))));
+        list.extend(fake_turn(said).map(|span| (Check::FakeTurn, Some(span))));
+    }
+    if is_data || matches!(channel, Channel::Assistant | Channel::User) {
+        list.extend(leaking_link(said).map(|span| (Check::LeakingLink, Some(span))));
+    }
+    Shapes { list }
 }
 
 /// What kind of invisible character it is.

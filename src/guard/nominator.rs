@@ -31,7 +31,10 @@ pub fn nominator(expression: &str) -> Option<String> {
     let middle = Hir::concat(middle.to_vec());
     let is_rare = middle.properties().minimum_len().is_some_and(|least| least >= LEAST)
         && middle.properties().look_set().is_empty();
-    (is_rare && is_short.is_some_and(|most| most <= AFTER_MAX)).then(|| middle.to_string())
+    let written = middle.to_string();
+    // Hyperscan reads bytes: a class of all letters there are is none that it knows.
+    let is_plain = written.is_ascii() && !written.contains("\\u{");
+    (is_plain && is_rare && is_short.is_some_and(|most| most <= AFTER_MAX)).then_some(written)
 }
 
 fn is_wide(part: &Hir, most: u32) -> bool {
@@ -58,5 +61,6 @@ mod tests {
         assert_eq!(nominator("ab[a-z]{0,40} to"), None);
         assert_eq!(nominator("password[a-z]{0,90}"), None);
         assert_eq!(nominator("a(?:b|c)"), None);
+        assert_eq!(nominator("[a-z ]{0,40}(?:don.t tell)"), None);
     }
 }

@@ -425,7 +425,7 @@ mod tests {
             table(path).unwrap().children().map(|(name, _)| name).collect()
         };
         assert!(below("").contains(&"gateway") && !below("").contains(&"guard.action"));
-        assert_eq!(below("guard"), ["action", "profile"]);
+        assert_eq!(below("guard"), ["action", "rule", "profile"]);
         assert!(below("caller").is_empty());
     }
 }

@@ -90,6 +90,17 @@ const IDENTITY: &str = "a table such as `{ x-user = \"user\" }` of header names,
                         frames a message, each with `\"user\"`, `\"name\"`, `\"app\"` or \
                         `\"team\"`";
 
+/// What finds values of the user's own.
+const EXPRESSION: &str = "a regular expression that cannot match nothing, such as \
+                          `'FAL-[0-9]{4}'`; without look-around and back-references";
+/// What a rule of the user's own is called.
+const RULE_NAME: &str = "a family and a name in small letters, such as \
+                          `\"brand.codename\"`";
+/// Where clients connect.
+const ENDPOINT: &str = "an IP address and a port such as `\"127.0.0.1:8080\"`, or \
+                          `\"unix:/run/ringwall.sock\"`; `\":8080\"` is loopback; every \
+                          interface is `\"0.0.0.0:8080\"`";
+
 impl Kind {
     /// What a value of this kind is called.
     pub const fn noun(self) -> &'static str {
@@ -197,10 +208,7 @@ impl Kind {
             Self::Address => "an IP address and a port such as `\"127.0.0.1:8080\"`; \
                               `\":8080\"` is loopback; every interface is `\"0.0.0.0:8080\"`"
                 .to_owned(),
-            Self::Endpoint => "an IP address and a port such as `\"127.0.0.1:8080\"`, or \
-                               `\"unix:/run/ringwall.sock\"`; `\":8080\"` is loopback; every \
-                               interface is `\"0.0.0.0:8080\"`"
-                .to_owned(),
+            Self::Endpoint => ENDPOINT.to_owned(),
             Self::Endpoints => "a list of addresses such as `[\"127.0.0.1:8080\", \
                                 \"unix:/run/ringwall.sock\"]`; `\":8080\"` is loopback; every \
                                 interface is `\"0.0.0.0:8080\"`"
@@ -243,12 +251,8 @@ impl Kind {
             Self::Identity => IDENTITY.to_owned(),
             Self::Texts => "a list of texts of 1 to 256 characters".to_owned(),
             Self::Files => "a list of paths such as `[\"packs/mine.toml\"]`".to_owned(),
-            Self::Expression => "a regular expression that cannot match nothing, such as \
-                                 `'FAL-[0-9]{4}'`; without look-around and back-references"
-                .to_owned(),
-            Self::RuleName => "a family and a name in small letters, such as \
-                               `\"brand.codename\"`"
-                .to_owned(),
+            Self::Expression => EXPRESSION.to_owned(),
+            Self::RuleName => RULE_NAME.to_owned(),
             Self::Placeholder => "capitals and `_` in brackets, such as `\"[PROJECT]\"`".to_owned(),
             Self::Metadata => "a table of up to 32 texts, such as `{ cost = \"4711\" }`".to_owned(),
         }

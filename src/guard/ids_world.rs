@@ -23,8 +23,10 @@ pub fn itin(text: &str) -> bool {
 /// United States: employer number, by the prefixes of the offices that give it out.
 pub fn ein(text: &str) -> bool {
     let Some(all) = digits(text, 9) else { return false };
-    has_groups(text, &[2, 7])
-        && !matches!(two(&all, 0), 0 | 7..=9 | 17..=19 | 28 | 29 | 49 | 69 | 70 | 78 | 79 | 89 | 96 | 97)
+    let prefix = two(&all, 0);
+    let never = matches!(prefix, 0 | 7..=9 | 17..=19 | 28 | 29 | 49 | 69 | 70 | 78 | 79 | 89)
+        || matches!(prefix, 96 | 97);
+    has_groups(text, &[2, 7]) && !never
 }
 
 /// United States: national provider identifier, Luhn over 80840 and the number.

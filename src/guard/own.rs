@@ -129,7 +129,8 @@ pub fn failing_examples(config: &Guard) -> Result<Vec<ExampleFault>, PackFault> 
         return Ok(Vec::new());
     }
     let packed = all(config)?;
-    let plain = Guard::default();
+    let (rules, packs) = (config.rules.clone(), config.packs.clone());
+    let plain = Guard { rules, packs, ..Guard::default() };
     let mut matcher = Matcher::new(Arc::new(Rules::from_packs(&plain, packed.clone())?))?;
     let mut failing = Vec::new();
     for rule in packed.iter().filter(|rule| own.contains(&rule.name)) {

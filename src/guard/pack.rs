@@ -12,8 +12,8 @@
 //! `named` where the name ends with the word, `adjacent` where nothing but quotes stands between;
 //! `quoted` asks for a quote; `unless` has words that rule it out in the name). `entropy`
 //! is the least Shannon entropy in bits for each character, `stop` names lists of which no word
-//! may be in the value, `stop_values` are values that everybody knows, a right `checksum` needs none
-//! of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. A
+//! may be in the value, `stop_values` are values that everybody knows, a right `checksum` needs
+//! none of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. A
 //! *detector* rule names code that looks (`detector`), with an optional `threshold`. All bring
 //! examples, which a test and `ringwall check` run; `id` says what other catalogues call it.
 

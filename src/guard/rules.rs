@@ -45,6 +45,8 @@ pub struct Rules {
     database: Database,
     /// For each expression of a word, the rules that it nominates.
     words: Vec<Vec<u16>>,
+    /// There are rules of the user's own, whose values may be short.
+    has_own: bool,
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
@@ -186,7 +188,19 @@ impl Rules {
         let detectors = Detectors::of(&list);
         let words = words.into_values().collect();
         let (enabled, profiles) = (config.enabled, Profiles::new(config));
-        Ok(Self { enabled, profiles, list, database, words, anchored, marked, phrases, detectors })
+        let has_own = !config.rules.is_empty() || !config.packs.is_empty();
+        Ok(Self {
+            enabled,
+            profiles,
+            list,
+            database,
+            words,
+            has_own,
+            anchored,
+            marked,
+            phrases,
+            detectors,
+        })
     }
 
     /// The names of all rules that do something.
@@ -223,6 +237,11 @@ impl Rules {
     /// The expressions of all of them.
     pub const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Whether values shorter than keys are looked for by an anchor.
+    pub const fn has_own(&self) -> bool {
+        self.has_own
     }
 
     /// Whether any rule has words that must stand before its value.

@@ -151,7 +151,7 @@ impl Search<'_> {
             }));
         }
         let is_worded = self.rules.has_words() && (digits > 0 || at || is_opened(piece));
-        if text.len() >= ANCHORED_MIN || is_worded {
+        if text.len() >= ANCHORED_MIN || is_worded || self.rules.has_own() {
             self.nominate_anchored(piece, &mut nominated);
         }
         nominated.retain(|index| {

@@ -51,9 +51,10 @@ fn is_wordy(text: &str) -> bool {
 const PAIRS_MIN: usize = 5;
 
 /// The commonest pairs of letters, one behind the other.
-const COMMON_PAIRS: &str = "thheineranreonatesstntentiorteedisitalartongheseatarasetouveromecoridede\
-                            raioicchllbemaliursitetiecatadneacaptfoelunicelsigniwaprtrsuplpeploreyty\
-                            lecksprtctxtypkekeyesestvivenaexmimpamblobpoidirckifgeagtoacseucodnapiv";
+const COMMON_PAIRS: &str = "thheineranreonatesstntentiorteedisitalartongheseatarasetouveromecoride\
+                            deraioicchllbemaliursitetiecatadneacaptfoelunicelsigniwaprtrsuplpeplor\
+                            eytylecksprtctxtypkekeyesestvivenaexmimpamblobpoidirckifgeagtoacseucod\
+                            napiv";
 
 fn is_uuid(text: &str) -> bool {
     let mut lengths = text.split('-').map(str::len);

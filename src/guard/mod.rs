@@ -9,13 +9,14 @@ pub mod classes;
 pub mod derived;
 pub mod detect;
 pub mod encoded;
+#[cfg(feature = "onnx")]
+pub mod encoder;
 pub mod fold;
 pub mod groups;
 pub mod hidden;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
-
 pub mod judge;
 pub mod layers;
 pub mod mask;

@@ -229,7 +229,8 @@ impl Fork {
     }
 
     fn decided(&self) -> usize {
-        self.way.done(self.run.decided())
+        // Between islands nothing is held, not even what is not seen.
+        if self.run.is_at_rest() { self.way.taken() } else { self.way.done(self.run.decided()) }
     }
 
     fn drain(&mut self, out: &mut Vec<Found>) {

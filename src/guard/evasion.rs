@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_what_is_not_seen_is_held_back_up_to_a_bound() {
+        let mut matcher = matcher();
+        for flood in ["\u{200b}", "a\u{200b}", "%\u{200b}", "\u{e0041}", "1\u{301}", "&#5\u{ad}"] {
+            let mut masker = StreamMasker::new(StreamForm::Text, Channel::Assistant, PLACE);
+            let mut out = String::new();
+            masker.push(&mut matcher, "see 4", &mut out).unwrap();
+            for _ in 0..20_000 {
+                masker.push(&mut matcher, flood, &mut out).unwrap();
+                assert!(masker.held_bytes() < 24 * 1024, "{flood:?}: {}", masker.held_bytes());
+            }
+        }
+    }
+
+    #[test]
     fn what_only_looks_odd_stays_as_it_is() {
         let mut matcher = matcher();
         let plain = [

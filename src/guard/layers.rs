@@ -35,7 +35,12 @@ struct Fork {
     run: Run,
     way: Way,
     units: Vec<Unit>,
+    /// Bytes of the island that grows that are not seen.
+    gone: usize,
 }
+
+/// More bytes that are not seen end an island: they are held back with it.
+const GONE_BYTES_MAX: usize = 8 * 1024;
 
 impl Layers {
     /// Begins at an offset of the text where an island may begin.
@@ -121,6 +126,11 @@ impl Layers {
         }
     }
 
+    /// What is decided is not asked for any more.
+    pub fn forget(&mut self) {
+        self.fork.way.forget(self.fork.run.decided());
+    }
+
     fn join(&mut self) {
         let is_even = !self.fork.normalizer.is_changed() && self.fork.normalizer.is_idle();
         let is_rest = self.plain.is_at_rest() && self.fork.run.is_at_rest();
@@ -187,6 +197,7 @@ impl Fork {
         self.is_on = true;
         self.normalizer.reset();
         self.run.follow(plain);
+        self.gone = 0;
         self.way.reset(plain.taken());
     }
 
@@ -208,13 +219,20 @@ impl Fork {
             self.way.push(unit);
             if unit.letter != GONE {
                 self.run.take(unit.letter, unit.bare, &search)?;
+                continue;
+            }
+            self.gone = if self.run.is_at_rest() { 0 } else { self.gone + unit.raw };
+            if self.gone > GONE_BYTES_MAX {
+                self.run.finish(&search)?;
+                self.gone = 0;
             }
         }
         Ok(())
     }
 
     fn decided(&self) -> usize {
-        self.way.done(self.run.decided())
+        // Between islands nothing is held, not even what is not seen.
+        if self.run.is_at_rest() { self.way.taken() } else { self.way.done(self.run.decided()) }
     }
 
     fn drain(&mut self, out: &mut Vec<Found>) {

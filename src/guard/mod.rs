@@ -12,7 +12,6 @@ pub mod dates;
 pub mod derived;
 pub mod detect;
 pub mod encoded;
-#[cfg(feature = "onnx")]
 pub mod encoder;
 pub mod fold;
 pub mod groups;

@@ -254,6 +254,12 @@ impl Way {
         }
     }
 
+    /// Offsets below this one of the normal text are not asked for any more.
+    pub fn forget(&mut self, normal: usize) {
+        let after = self.steps.partition_point(|step| step.normal.start < normal);
+        self.steps.drain(..after.saturating_sub(1));
+    }
+
     /// The offset in the plain text of the letter that comes next.
     pub const fn taken(&self) -> usize {
         self.plain

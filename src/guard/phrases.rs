@@ -206,19 +206,26 @@ impl Looker<'_> {
 #[derive(Debug, Default)]
 pub struct Watch {
     plain: Tail,
-    /// The normal text, and how much of its end may not be as it stands.
-    normal: Tail,
-    odd: usize,
-    normalizer: Normalizer,
-    units: Vec<Unit>,
+    /// The normal text, from where it first differed: most streams have none.
+    meant: Option<Box<Meant>>,
     /// A gate was opened; what follows it is looked at turned, too.
     is_turned: bool,
     turned: Tail,
     seen: Vec<u16>,
 }
 
-/// The latest text, as far as a phrase may reach back.
+/// The normal text of a stream.
 #[derive(Debug, Default)]
+struct Meant {
+    tail: Tail,
+    /// How much of its end may not be as it stands.
+    odd: usize,
+    normalizer: Normalizer,
+    units: Vec<Unit>,
+}
+
+/// The latest text, as far as a phrase may reach back.
+#[derive(Clone, Debug, Default)]
 struct Tail {
     text: String,
     /// How much of it, at its end, was not scanned yet.
@@ -240,56 +247,14 @@ impl Tail {
     }
 }
 
-impl Watch {
-    /// Takes more text and adds the rules that are new to `found`.
-    pub fn push(
-        &mut self,
-        text: &str,
-        (rules, view): (&Rules, View),
-        scratch: &Scratch,
-        found: &mut Vec<u16>,
-    ) {
-        if rules.phrases().is_empty() {
-            return;
-        }
-        self.plain.push(text);
-        self.push_normal(text);
-        let mut all = rules.phrases().iter();
-        let eager = all.any(|rule| acts(rules, *rule, view) == Action::Block);
-        if eager || self.plain.fresh >= BATCH {
-            self.scan((rules, view), scratch, found);
-        }
-    }
-
-    /// The text has ended.
-    pub fn finish(
-        &mut self,
-        (rules, view): (&Rules, View),
-        scratch: &Scratch,
-        found: &mut Vec<u16>,
-    ) {
-        self.normalizer.finish(&mut self.units);
-        self.take_units();
-        self.scan((rules, view), scratch, found);
-    }
-
-    /// Whether the rule is a phrase that was told already; it is from now on.
-    pub fn knows(&mut self, rule: u16, rules: &Rules) -> bool {
-        let is_phrase = rules.get(rule).is_some_and(|rule| rule.entity().is_none());
-        let is_known = self.seen.contains(&rule);
-        if is_phrase && !is_known {
-            self.seen.push(rule);
-        }
-        is_phrase && is_known
-    }
-
-    fn push_normal(&mut self, text: &str) {
+impl Meant {
+    fn push(&mut self, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
             if self.normalizer.is_idle() {
                 let plain = next_odd(rest, 0).unwrap_or(rest.len());
                 let (said, left) = rest.split_at(plain);
-                self.normal.push(said);
+                self.tail.push(said);
                 self.odd = self.odd.saturating_sub(said.len());
                 rest = left;
             }
@@ -304,7 +269,7 @@ impl Watch {
     fn take_units(&mut self) {
         for unit in self.units.drain(..) {
             if unit.letter != GONE {
-                self.normal.push(unit.letter.encode_utf8(&mut [0; 4]));
+                self.tail.push(unit.letter.encode_utf8(&mut [0; 4]));
             }
         }
         if self.normalizer.is_changed() {
@@ -312,16 +277,70 @@ impl Watch {
             self.odd = 2 * (PHRASE_BYTES_MAX + AFTER_MAX);
         }
     }
+}
+
+impl Watch {
+    /// Takes more text and adds the rules that are new to `found`.
+    pub fn push(
+        &mut self,
+        text: &str,
+        (rules, view): (&Rules, View),
+        scratch: &Scratch,
+        found: &mut Vec<u16>,
+    ) {
+        if rules.phrases().is_empty() {
+            return;
+        }
+        if self.meant.is_none() && next_odd(text, 0).is_some() {
+            let tail = self.plain.clone();
+            self.meant = Some(Box::new(Meant { tail, ..Meant::default() }));
+        }
+        self.plain.push(text);
+        if let Some(meant) = &mut self.meant {
+            meant.push(text);
+        }
+        let mut all = rules.phrases().iter();
+        let eager = all.any(|rule| acts(rules, *rule, view) == Action::Block);
+        if eager || self.plain.fresh >= BATCH {
+            self.scan((rules, view), scratch, found);
+        }
+    }
+
+    /// The text has ended.
+    pub fn finish(
+        &mut self,
+        (rules, view): (&Rules, View),
+        scratch: &Scratch,
+        found: &mut Vec<u16>,
+    ) {
+        if let Some(meant) = &mut self.meant {
+            meant.normalizer.finish(&mut meant.units);
+            meant.take_units();
+        }
+        self.scan((rules, view), scratch, found);
+    }
+
+    /// Whether the rule is a phrase that was told already; it is from now on.
+    pub fn knows(&mut self, rule: u16, rules: &Rules) -> bool {
+        let is_phrase = rules.get(rule).is_some_and(|rule| rule.entity().is_none());
+        let is_known = self.seen.contains(&rule);
+        if is_phrase && !is_known {
+            self.seen.push(rule);
+        }
+        is_phrase && is_known
+    }
 
     /// Scans what was not scanned yet.
     fn scan(&mut self, (rules, view): (&Rules, View), scratch: &Scratch, found: &mut Vec<u16>) {
         let looker = Looker { rules, scratch, view };
-        if self.plain.fresh == 0 && self.normal.fresh == 0 {
+        let is_fresh = self.meant.as_ref().is_some_and(|meant| meant.tail.fresh > 0);
+        if self.plain.fresh == 0 && !is_fresh {
             return;
         }
         let gate = self.scan_plain(looker, found);
-        if self.odd > 0 {
-            self.add(&looker.said(&self.normal.text), found);
+        if let Some(meant) = self.meant.as_ref().filter(|meant| meant.odd > 0) {
+            let said = looker.said(&meant.tail.text);
+            self.add(&said, found);
         }
         if let Some(at) = gate.filter(|_| !self.is_turned) {
             self.is_turned = true;
@@ -336,7 +355,9 @@ impl Watch {
             self.add(&looker.said(&reversed(&self.turned.text)), found);
         }
         self.plain.settle();
-        self.normal.settle();
+        if let Some(meant) = &mut self.meant {
+            meant.tail.settle();
+        }
         self.turned.settle();
     }
 

@@ -221,9 +221,8 @@ impl<'a> Chain<'a> {
             .zip(ends)
             .filter_map(|(part, end)| {
                 let own = value.span.start.max(part.at)..value.span.end.min(end);
-                let moved = own.start + part.from..own.end + part.from;
-                (own.start < own.end)
-                    .then_some((part.segment, moved.start - part.at..moved.end - part.at))
+                let moved = |at: usize| at - part.at + part.from;
+                (own.start < own.end).then(|| (part.segment, moved(own.start)..moved(own.end)))
             })
             .collect();
         let segment = masks.first().map(|(segment, _)| *segment)?;
@@ -299,6 +298,16 @@ mod tests {
         assert_eq!(blocked(&parts, true, Action::Flag), (None, 1));
         assert_eq!(blocked(&parts, true, Action::Allow), (None, 0));
         assert_eq!(blocked(&parts, false, Action::Mask), (None, 1), "two messages");
+    }
+
+    #[test]
+    fn a_card_over_any_number_of_messages_is_masked() {
+        let many =
+            ["one", "4012888", " ", "\n", "888881881", "two 4012888888881881 three", "", "4"];
+        assert_eq!(blocked(&many, false, Action::Mask), (None, 2));
+        let long = "word and ".repeat(50);
+        let (front, back) = (format!("{long}4012888"), format!("888881881 {long}"));
+        assert_eq!(blocked(&[&front, &back, "on"], false, Action::Mask), (None, 1));
     }
 
     #[test]

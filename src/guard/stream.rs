@@ -168,6 +168,7 @@ impl StreamMasker {
     fn release(&mut self, rules: &Rules, out: &mut String) {
         let is_json = self.lexer.is_some();
         self.layers.drain(&mut self.found);
+        self.layers.forget();
         let decided = self.layers.decided();
         let map = &self.map;
         let raw = |at: usize| if is_json { map.raw(at) } else { at };

@@ -10,6 +10,8 @@ pub const GONE: char = '\0';
 
 /// More than this is no escape that anybody reads.
 const ESCAPE_LETTERS_MAX: usize = 24;
+/// More bytes that are not seen, behind one letter of an escape, end it.
+const GONE_BYTES_MAX: usize = 64;
 /// The longest name of a character reference.
 const NAME_MAX: usize = 14;
 /// Backslashes before an escape, as each time a text is put into a string doubles them.
@@ -99,9 +101,13 @@ impl Unescape {
             return;
         }
         if next.letter == GONE {
-            // It belongs to the letter that it stands behind.
-            if let Some(last) = self.pending.raw.get_mut(self.pending.length - 1) {
-                *last += next.raw;
+            // It belongs to the letter that it stands behind, unless there is too much of it.
+            match self.pending.raw.get_mut(self.pending.length - 1) {
+                Some(last) if *last < GONE_BYTES_MAX => *last += next.raw,
+                Some(_) | None => {
+                    self.give_up(out);
+                    self.take(next, out);
+                }
             }
             return;
         }

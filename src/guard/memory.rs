@@ -1,9 +1,9 @@
 //! What a worker remembers of messages: that nothing was found in them, and their facts.
 //!
-//! A chat is sent again whole with each turn. A message that was clean under the same rules and the
-//! same profile, on the same channel and way, is clean again, so inspection begins behind the messages that are
-//! known. Only a keyed digest is kept, of a bounded number of messages; nobody outside can find two
-//! texts with one digest without the key.
+//! A chat is sent again whole with each turn. A message that was clean under the same rules and
+//! profile, on the same channel and way, is clean again, so only what is new is inspected, with
+//! what it is read on from. Only a keyed digest is kept, of a bounded number of messages; nobody
+//! outside can find two texts with one digest without the key.
 
 use crate::base::hit::Direction;
 use crate::base::text::{Channel, Form, Segment, Text, Trust};

@@ -23,12 +23,11 @@ pub fn all(config: &Guard) -> Result<Vec<PackRule>, PackFault> {
         packed.iter().enumerate().map(|(at, rule)| (rule.name.clone(), at)).collect();
     for rule in own(config)? {
         let known = places.get(&rule.name).and_then(|at| packed.get_mut(*at));
-        match known {
-            Some(place) => *place = rule,
-            None => {
-                places.insert(rule.name.clone(), packed.len());
-                packed.push(rule);
-            }
+        if let Some(place) = known {
+            *place = rule;
+        } else {
+            places.insert(rule.name.clone(), packed.len());
+            packed.push(rule);
         }
     }
     Ok(packed)
@@ -130,7 +129,7 @@ pub fn failing_examples(config: &Guard) -> Result<Vec<ExampleFault>, PackFault> 
     }
     let packed = all(config)?;
     let (rules, packs) = (config.rules.clone(), config.packs.clone());
-    let plain = Guard { rules, packs, ..Guard::default() };
+    let plain = Guard { packs, rules, ..Guard::default() };
     let mut matcher = Matcher::new(Arc::new(Rules::from_packs(&plain, packed.clone())?))?;
     let mut failing = Vec::new();
     for rule in packed.iter().filter(|rule| own.contains(&rule.name)) {

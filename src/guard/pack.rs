@@ -258,6 +258,7 @@ enum Mode {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "as the file has them")]
 struct RawRule {
     name: String,
     id: Option<String>,

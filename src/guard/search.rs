@@ -300,11 +300,8 @@ fn occurrences(entity: &Entity, piece: Piece<'_>, part: Range<usize>) -> Vec<Occ
     let mut at = part.start;
     let mut failed = 0;
     let words = Words::of(entity, piece);
-    loop {
-        // Only where a word allows it, if the rule has words.
-        let Some(next) = words.as_ref().map_or(Some(at), |words| words.next_place(at)) else {
-            break;
-        };
+    // Only where a word allows it, if the rule has words.
+    while let Some(next) = words.as_ref().map_or(Some(at), |words| words.next_place(at)) {
         at = next;
         let Some(rest) = piece.text.get(at..part.end) else { break };
         let Some((whole, value)) = candidate(entity, rest) else { break };

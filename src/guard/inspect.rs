@@ -8,11 +8,12 @@ use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
+use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
 use crate::guard::mask::Masks;
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::in_text;
+use crate::guard::phrases::{Phrase, in_text};
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
@@ -129,6 +130,9 @@ impl Matcher {
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
         let phrases = in_text(rules, text, &self.candidates, scan, direction);
+        let mut noted = detect::in_text(rules, text, direction);
+        noted.extend(phrases.into_iter().map(Phrase::found));
+        noted.sort_by_key(|found| (found.segment, found.rule));
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
         let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
@@ -140,14 +144,14 @@ impl Matcher {
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
         let spots = &mut self.spots;
         let mut inspection = Inspection { search, anchors, hits: Vec::new(), spots };
-        let mut phrases = phrases.into_iter();
-        let mut phrase = phrases.next();
+        let mut noted = noted.into_iter().peekable();
         for (index, segment) in text.segments().iter().enumerate() {
             let splices = &mut cleared.splices;
             let mut done = Ok(());
-            while let Some(own) = phrase.filter(|phrase| phrase.segment == index && done.is_ok()) {
-                done = inspection.note(own.rule, (index, segment), None);
-                phrase = phrases.next();
+            while done.is_ok()
+                && let Some(own) = noted.next_if(|next| next.segment == index)
+            {
+                done = inspection.note(own.rule, (index, segment), own.span.as_ref());
             }
             let done = done.and_then(|()| inspection.mask(raw, text, (index, segment), splices));
             if let Err(rule) = done {
@@ -384,9 +388,13 @@ mod tests {
 
     /// A text of one segment that stands in the raw body as it is.
     fn whole(said: &str, form: Form) -> Text {
+        of_channel(said, form, Channel::User)
+    }
+
+    fn of_channel(said: &str, form: Form, channel: Channel) -> Text {
         let mut text = Text::default();
         let source = Source { raw: 0..said.len(), form };
-        text.push(said, source, Channel::User, Trust::Caller, PLACE);
+        text.push(said, source, channel, Trust::Caller, PLACE);
         text
     }
 
@@ -425,14 +433,18 @@ mod tests {
         let mut matcher = matcher(&[]);
         for rule in PACKS.iter().flat_map(|(name, text)| read(name, text).unwrap()) {
             let name = rule.name.as_str();
+            let as_said = |said: &str| of_channel(said, Form::PlainString, rule.channel);
             let around = |said: &String| [said.clone(), format!("so: {said}, then\n")];
             for said in rule.positive.iter().flat_map(around) {
-                let cleared = clear(&mut matcher, &said).unwrap();
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(hits.contains(&name), "{name}: {said}: {hits:?}");
             }
             for said in &rule.negative {
-                let cleared = clear(&mut matcher, &format!("so {said} then")).unwrap();
+                let said = format!("so {said} then");
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(!hits.contains(&name), "{name}: {said}");
             }

@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod classes;
+pub mod detect;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
@@ -16,4 +17,5 @@ pub mod run;
 pub mod seams;
 pub mod search;
 pub mod stream;
+pub mod structure;
 pub mod validators;

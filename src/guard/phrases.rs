@@ -6,6 +6,7 @@
 use crate::base::hit::{Action, Direction};
 use crate::base::numbers::to_usize;
 use crate::base::text::Text;
+use crate::guard::detect::Finding;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::rules::{Kind, PHRASE_BYTES_MAX, Rule, Rules};
 use std::ops::Range;
@@ -20,6 +21,13 @@ pub struct Phrase {
     pub segment: usize,
     /// The rule.
     pub rule: u16,
+}
+
+impl Phrase {
+    /// As a detector would say it.
+    pub const fn found(self) -> Finding {
+        Finding { rule: self.rule, segment: self.segment, span: None }
+    }
 }
 
 /// All phrases in a text, in the order of its segments.
@@ -139,6 +147,6 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
     match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
-        Some(Kind::Entity(_)) | None => false,
+        Some(Kind::Entity(_) | Kind::Detector(_)) | None => false,
     }
 }

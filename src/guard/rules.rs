@@ -4,8 +4,11 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::config::model::{Guard, Pattern};
+use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
-use crate::guard::pack::{PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read};
+use crate::guard::pack::{
+    PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+};
 use crate::guard::validators::Check;
 use regex::Regex;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ pub struct Rules {
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
+    detectors: Detectors,
 }
 
 /// One rule, compiled.
@@ -40,6 +44,8 @@ pub enum Kind {
     Entity(Box<Entity>),
     /// Phrases.
     Phrase(Vec<Regex>),
+    /// What a detector finds.
+    Detector(PackDetector),
 }
 
 /// A value to look for, compiled.
@@ -70,11 +76,11 @@ impl Rule {
         &self.kind
     }
 
-    /// The value it looks for, if it is not a phrase.
+    /// The value it looks for, if it looks for one.
     pub const fn entity(&self) -> Option<&Entity> {
         match &self.kind {
             Kind::Entity(entity) => Some(entity),
-            Kind::Phrase(_) => None,
+            Kind::Phrase(_) | Kind::Detector(_) => None,
         }
     }
 }
@@ -110,13 +116,16 @@ impl Rules {
                     expressions.extend(anchor(&entity, index));
                     Kind::Entity(Box::new(compile_entity(entity, &name)?))
                 }
-                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                PackKind::Phrase(_) | PackKind::Detector(_)
+                    if request == Action::Mask || response == Action::Mask =>
+                {
                     return Err(PackFault::PhraseMask((&*name).into()));
                 }
                 PackKind::Phrase(texts) => {
                     expressions.extend(bounded(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
+                PackKind::Detector(detector) => Kind::Detector(detector),
             };
             list.push(Rule { name, request, response, kind });
         }
@@ -126,8 +135,9 @@ impl Rules {
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
-        let phrases = of(|rule| rule.entity().is_none());
-        Ok(Self { enabled: config.enabled, list, database, anchored, marked, phrases })
+        let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
+        let detectors = Detectors::of(&list);
+        Ok(Self { enabled: config.enabled, list, database, anchored, marked, phrases, detectors })
     }
 
     /// The names of all rules that do something.
@@ -169,6 +179,11 @@ impl Rules {
     /// Entities that a digit or an `@` nominates.
     pub fn marked(&self) -> &[u16] {
         &self.marked
+    }
+
+    /// The rules that are detectors.
+    pub const fn detectors(&self) -> &Detectors {
+        &self.detectors
     }
 
     /// Phrase rules.

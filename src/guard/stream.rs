@@ -8,6 +8,7 @@ use crate::base::hit::{Action, Direction, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
+use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
 use crate::guard::phrases::Watch;
 use crate::guard::rules::Rules;
@@ -29,6 +30,7 @@ pub enum StreamForm {
 pub struct StreamMasker {
     run: Run,
     watch: Watch,
+    lookout: Lookout,
     lexer: Option<Lexer>,
     map: RawMap,
     /// Raw text that has not left.
@@ -47,6 +49,7 @@ impl StreamMasker {
         Self {
             run: Run::default(),
             watch: Watch::default(),
+            lookout: Lookout::new(channel),
             lexer: (form == StreamForm::Json).then(Lexer::default),
             map: RawMap::default(),
             raw: String::new(),
@@ -74,9 +77,10 @@ impl StreamMasker {
         self.seen += to_u64(text.len());
         self.raw.push_str(text);
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.push(text, &rules, matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.push(text, &rules, matcher.scratch(), &mut noted);
+        self.lookout.push(text, &rules, &mut noted);
+        self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
         self.release(&rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
@@ -89,9 +93,10 @@ impl StreamMasker {
         }
         self.check_stopped()?;
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.scan(&rules, matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.scan(&rules, matcher.scratch(), &mut noted);
+        self.lookout.finish(&rules, &mut noted);
+        self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
         self.release(&rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
@@ -175,8 +180,8 @@ impl StreamMasker {
         self.map.forget(decided);
     }
 
-    fn note_phrases(&mut self, phrases: &[u16], rules: &Rules) -> Result<(), Blocked> {
-        for &index in phrases {
+    fn note_rules(&mut self, noted: &[u16], rules: &Rules) -> Result<(), Blocked> {
+        for &index in noted {
             let Some(rule) = rules.get(index) else { continue };
             let action = rule.action(Direction::Response);
             if action == Action::Block {

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites fuzz soak bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites fuzz soak bench quality fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,6 +59,12 @@ soak: packages ## twenty minutes of mixed load with faults; memory, records and 
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked
 	python3 bench/compare.py
+
+quality: packages ## what the guard finds in the corpora of ../shared, into bench/quality.md
+	@.ci/packages python3
+	@[ -d "$${SHARED:-../shared}/corpora/dev" ] || { echo "quality: no corpora in $${SHARED:-../shared}; SHARED names another folder" >&2; exit 1; }
+	$(CARGO) build --release --locked
+	python3 bench/quality.py --shared "$${SHARED:-../shared}"
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

@@ -38,6 +38,9 @@ pub struct Row {
     /// What an answer should be grounded in.
     #[serde(default)]
     pub context: Option<String>,
+    /// What it answers.
+    #[serde(default, alias = "message")]
+    pub question: Option<String>,
     /// The conversation that the text belongs to.
     #[serde(default)]
     pub turns: Vec<Turn>,

@@ -56,11 +56,12 @@ struct Carried {
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 4] = [
+const PACKS: [&str; 5] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
     include_str!("../../config/packs/structure.toml"),
+    include_str!("../../config/packs/answer.toml"),
 ];
 
 fn carried() -> Vec<Carried> {

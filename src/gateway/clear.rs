@@ -7,6 +7,7 @@ use crate::base::text::{Channel, Place, Text};
 use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
+use crate::guard::context::Context;
 use crate::guard::inspect::{Blocked, Cleared, Matcher};
 use crate::guard::stream::{StreamForm, StreamMasker};
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 /// Inspects what is asked.
 pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Cleared, Refusal> {
+    exchange.context = Context::of(&exchange.deployed.plan.rules, text).map(Rc::new);
     inspect(exchange, raw, text, Direction::Request).map_err(Refusal::Guard)
 }
 
@@ -30,7 +32,10 @@ fn inspect(
     text: &Text,
     direction: Direction,
 ) -> Result<Cleared, Box<Blocked>> {
-    let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, direction);
+    let context = exchange.context.clone().filter(|_| direction == Direction::Response);
+    let mut matcher = exchange.deployed.matcher.borrow_mut();
+    let found = matcher.clear_with(raw, text, direction, context.as_deref());
+    drop(matcher);
     let (hits, coverage) = match &found {
         Ok(cleared) => (cleared.hits(), cleared.coverage()),
         Err(blocked) => (&*blocked.hits, &*blocked.coverage),
@@ -46,6 +51,7 @@ fn inspect(
 #[derive(Debug)]
 pub struct StreamGuard {
     deployed: Rc<Deployed>,
+    context: Option<Rc<Context>>,
     runs: Vec<(StreamKey, StreamMasker)>,
     hits: Vec<Hit>,
     seen: Vec<Seen>,
@@ -53,10 +59,16 @@ pub struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// For an answer of an exchange that is served by `deployed`.
+    /// For an answer of this exchange.
+    pub fn of(exchange: &Exchange) -> Self {
+        Self { context: exchange.context.clone(), ..Self::new(&exchange.deployed) }
+    }
+
+    /// For an answer that is held against no request.
     pub fn new(deployed: &Rc<Deployed>) -> Self {
         Self {
             deployed: Rc::clone(deployed),
+            context: None,
             runs: Vec::new(),
             hits: Vec::new(),
             seen: Vec::new(),
@@ -94,7 +106,9 @@ impl StreamGuard {
         act: impl FnOnce(&mut StreamMasker, &mut Matcher) -> Result<(), Blocked>,
     ) -> Result<(), Stopped> {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-            self.runs.push((key, masker(key)));
+            let rules = &self.deployed.plan.rules;
+            let run = masker(key).held_against(self.context.clone(), rules);
+            self.runs.push((key, run));
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };

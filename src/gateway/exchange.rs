@@ -14,6 +14,7 @@ use crate::gateway::finish::{self, Outcome};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
+use crate::guard::context::Context;
 use crate::http::request::RequestHead;
 use crate::limits::shard::Standing;
 use http::{Method, StatusCode, Version};
@@ -62,6 +63,8 @@ pub struct Exchange {
     pub passed: Vec<Passed>,
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
+    /// What of the request its answer is held against.
+    pub context: Option<Rc<Context>>,
     /// How many bytes of which channel guards saw.
     pub coverage: Vec<Seen>,
     /// The upstream that was used.
@@ -163,6 +166,7 @@ impl Exchange {
             standing: None,
             passed: Vec::with_capacity(8),
             hits: Vec::new(),
+            context: None,
             coverage: Vec::new(),
             upstream: None,
             usage: None,

@@ -111,7 +111,7 @@ impl ChatDialect {
         }
         Self {
             stream,
-            guard: StreamGuard::new(&exchange.deployed),
+            guard: StreamGuard::of(exchange),
             target: target.map_or_else(|| Arc::from("none"), |entry| Arc::clone(&entry.name)),
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::base::text::{Channel, Text};
+use crate::guard::context;
 use crate::guard::pack::PackDetector;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::structure::{self, Check};
@@ -30,6 +31,8 @@ pub struct Finding {
 /// Which code looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
+    /// What an answer is held against; `context` looks, and not this file.
+    Answer(context::Check),
     /// One of the exact checks of shape.
     Structure(Check),
 }
@@ -39,6 +42,7 @@ impl Detector {
     pub fn named(name: &str) -> Option<Self> {
         let (family, own) = name.split_once('.')?;
         match family {
+            "grounding" | "leak" => context::Check::named(name).map(Self::Answer),
             "structure" => Check::named(own).map(Self::Structure),
             _ => None,
         }
@@ -55,6 +59,7 @@ impl Detectors {
     /// Those among these rules.
     pub fn of(rules: &[Rule]) -> Self {
         let own = |(index, rule): (u16, &Rule)| match rule.kind() {
+            Kind::Detector(PackDetector { detector: Detector::Answer(_), .. }) => None,
             Kind::Detector(detector) => Some((index, *detector)),
             Kind::Entity(_) | Kind::Phrase(_) => None,
         };
@@ -123,6 +128,7 @@ fn look(
             continue;
         }
         match own.detector {
+            Detector::Answer(_) => {}
             Detector::Structure(check) => {
                 let Some(span) = shapes.first(check) else { continue };
                 seen.push(*rule);

@@ -5,10 +5,13 @@
 
 pub mod arguments;
 pub mod classes;
+pub mod context;
 pub mod detect;
+pub mod grounding;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+pub mod leak;
 pub mod mask;
 pub mod pack;
 pub mod phrases;
@@ -16,6 +19,7 @@ pub mod rules;
 pub mod run;
 pub mod seams;
 pub mod search;
+pub mod sentences;
 pub mod stream;
 pub mod structure;
 pub mod validators;

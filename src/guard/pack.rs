@@ -14,11 +14,12 @@ use serde::Deserialize;
 use std::fmt;
 
 /// The packs that come with Ringwall.
-pub const PACKS: [(&str, &str); 4] = [
+pub const PACKS: [(&str, &str); 5] = [
     ("pii", include_str!("../../config/packs/pii.toml")),
     ("secrets", include_str!("../../config/packs/secrets.toml")),
     ("injection", include_str!("../../config/packs/injection.toml")),
     ("structure", include_str!("../../config/packs/structure.toml")),
+    ("answer", include_str!("../../config/packs/answer.toml")),
 ];
 
 /// What blanks and dashes within numbers are, inside a character class of `refine`.

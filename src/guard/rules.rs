@@ -3,9 +3,12 @@
 //! A rule that is allowed both ways is left out, so it costs nothing.
 
 use crate::base::hit::{Action, Direction};
+use crate::base::text::Channel;
 use crate::config::model::{Guard, Pattern};
+use crate::guard::context::Checks;
 use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
+use crate::guard::leak::Canaries;
 use crate::guard::pack::{
     PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
 };
@@ -15,6 +18,9 @@ use std::sync::Arc;
 
 /// The longest phrase, in bytes: as far as a stream looks back.
 pub const PHRASE_BYTES_MAX: usize = 512;
+
+/// What counts as a source to ground an answer in.
+const SOURCES: [Channel; 2] = [Channel::Document, Channel::ToolResult];
 
 /// All rules that do something, compiled.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ pub struct Rules {
     marked: Vec<u16>,
     phrases: Vec<u16>,
     detectors: Detectors,
+    checks: Checks,
 }
 
 /// One rule, compiled.
@@ -137,7 +144,9 @@ impl Rules {
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
         let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
         let detectors = Detectors::of(&list);
-        Ok(Self { enabled: config.enabled, list, database, anchored, marked, phrases, detectors })
+        let enabled = config.enabled;
+        let checks = Checks::of(&list, Canaries::default(), SOURCES.to_vec());
+        Ok(Self { enabled, list, database, anchored, marked, phrases, detectors, checks })
     }
 
     /// The names of all rules that do something.
@@ -179,6 +188,16 @@ impl Rules {
     /// Entities that a digit or an `@` nominates.
     pub fn marked(&self) -> &[u16] {
         &self.marked
+    }
+
+    /// The rules about answers, which are held against their requests.
+    pub const fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Looks for these canaries from now on.
+    pub fn set_canaries(&mut self, canaries: Canaries) {
+        self.checks = Checks::of(&self.list, canaries, SOURCES.to_vec());
     }
 
     /// The rules that are detectors.

@@ -8,12 +8,15 @@ use crate::base::hit::{Action, Direction, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
+use crate::guard::context::{Context, Follow};
 use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
 use crate::guard::phrases::Watch;
 use crate::guard::rules::Rules;
 use crate::guard::run::Run;
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the pieces make up.
@@ -31,6 +34,9 @@ pub struct StreamMasker {
     run: Run,
     watch: Watch,
     lookout: Lookout,
+    follow: Option<Follow>,
+    context: Option<Rc<Context>>,
+    waiting: Waiting,
     lexer: Option<Lexer>,
     map: RawMap,
     /// Raw text that has not left.
@@ -50,6 +56,9 @@ impl StreamMasker {
             run: Run::default(),
             watch: Watch::default(),
             lookout: Lookout::new(channel),
+            follow: None,
+            context: None,
+            waiting: Waiting::default(),
             lexer: (form == StreamForm::Json).then(Lexer::default),
             map: RawMap::default(),
             raw: String::new(),
@@ -58,6 +67,14 @@ impl StreamMasker {
             seen: 0,
             stopped: None,
         }
+    }
+
+    /// Holds the run against its request; the rules are those of the matcher that it is pushed to.
+    #[must_use]
+    pub fn held_against(mut self, context: Option<Rc<Context>>, rules: &Rules) -> Self {
+        self.follow = Follow::new(rules, self.hits.channel, Direction::Response);
+        self.context = context;
+        self
     }
 
     /// Takes the next piece and appends what may leave to `out`.
@@ -80,9 +97,13 @@ impl StreamMasker {
         let mut noted = Vec::new();
         self.watch.push(text, &rules, matcher.scratch(), &mut noted);
         self.lookout.push(text, &rules, &mut noted);
+        let context = self.context.as_deref();
+        if let Some(follow) = &mut self.follow {
+            follow.push(text, &rules, context, &mut |rule, _| noted.push(rule));
+        }
         self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
-        self.release(&rules, out);
+        self.release_judged(&rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -96,9 +117,13 @@ impl StreamMasker {
         let mut noted = Vec::new();
         self.watch.scan(&rules, matcher.scratch(), &mut noted);
         self.lookout.finish(&rules, &mut noted);
+        let context = self.context.as_deref();
+        if let Some(follow) = &mut self.follow {
+            follow.finish(context, &mut |rule, _| noted.push(rule));
+        }
         self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
-        self.release(&rules, out);
+        self.release_judged(&rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -114,7 +139,19 @@ impl StreamMasker {
 
     /// How many bytes are held back.
     pub const fn held_bytes(&self) -> usize {
-        self.raw.len()
+        self.raw.len() + self.waiting.text.len()
+    }
+
+    /// Releases what is decided; where sentences are judged, with the sentence that it belongs to.
+    fn release_judged(&mut self, rules: &Rules, out: &mut String) {
+        let judged = self.follow.as_ref().map(|follow| follow.judged(self.context.as_deref()));
+        let Some(judged) = judged.filter(|judged| *judged < usize::MAX) else {
+            return self.release(rules, out);
+        };
+        let mut ready = String::new();
+        self.release(rules, &mut ready);
+        self.waiting.push(&ready, self.raw_from);
+        self.waiting.release(judged, out);
     }
 
     fn take(&mut self, text: &str, matcher: &Matcher, rules: &Rules) -> Result<(), BlockedBy> {
@@ -196,6 +233,7 @@ impl StreamMasker {
         let rule = rules.get(rule).map(|rule| Arc::clone(rule.name())).unwrap_or_default();
         self.hits.note(&rule, Action::Block);
         self.raw.clear();
+        self.waiting = Waiting::default();
         self.stopped = Some(Arc::clone(&rule));
         let coverage = Box::new([(self.hits.channel, self.seen)]);
         Blocked { rule, hits: self.hits.list.clone(), coverage }
@@ -205,6 +243,38 @@ impl StreamMasker {
         let Some(rule) = &self.stopped else { return Ok(()) };
         let coverage = Box::new([(self.hits.channel, self.seen)]);
         Err(Blocked { rule: Arc::clone(rule), hits: Vec::new(), coverage })
+    }
+}
+
+/// Masked text whose sentence was not judged yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    text: String,
+    /// How much of it belongs to the text up to which place.
+    marks: VecDeque<Mark>,
+}
+
+/// So many bytes of what waits belong to the text up to there.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    bytes: usize,
+    until: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, text: &str, until: usize) {
+        if !text.is_empty() {
+            self.text.push_str(text);
+            self.marks.push_back(Mark { bytes: text.len(), until });
+        }
+    }
+
+    fn release(&mut self, judged: usize, out: &mut String) {
+        let mut bytes = 0;
+        while let Some(mark) = self.marks.pop_front_if(|mark| mark.until <= judged) {
+            bytes += mark.bytes;
+        }
+        out.extend(self.text.drain(..bytes));
     }
 }
 

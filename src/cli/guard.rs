@@ -45,7 +45,7 @@ pub fn run(command: &Command) -> ExitCode {
 pub fn scorer(rules: &GuardRules) -> Option<Scorer> {
     let guard = match &rules.config {
         Some(path) => check::load_or_tell(path, &[]).ok()?.guard,
-        None => Guard { enabled: true, actions: Vec::new() },
+        None => Guard { enabled: true, ..Guard::default() },
     };
     let matcher = Rules::compile(&guard).and_then(|rules| Matcher::new(Arc::new(rules)));
     match matcher {

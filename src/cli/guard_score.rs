@@ -235,7 +235,7 @@ mod tests {
     use std::sync::Arc;
 
     fn scored(row: &str) -> serde_json::Value {
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let rules = Rules::compile(&Guard { enabled: true, ..Guard::default() }).unwrap();
         let mut scorer = Scorer::new(Matcher::new(Arc::new(rules)).unwrap());
         let row: Row = serde_json::from_str(row).unwrap();
         serde_json::to_value(scorer.score(&row)).unwrap()

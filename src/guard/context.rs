@@ -9,6 +9,7 @@ use crate::base::text::{Channel, Text};
 use crate::guard::detect::{Detector, Finding};
 use crate::guard::grounding::Evidence;
 use crate::guard::leak::{Canaries, Perch, Prompt, Trace};
+use crate::guard::profile::View;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::sentences::{Sentence, Sentences};
 use std::ops::Range;
@@ -92,10 +93,10 @@ impl Checks {
     }
 
     /// Those that look at a text of that channel.
-    fn on(&self, rules: &Rules, channel: Channel, direction: Direction) -> Vec<Wanted> {
+    fn on(&self, rules: &Rules, channel: Channel, view: View) -> Vec<Wanted> {
         let acts =
-            |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(direction) != Action::Allow);
-        let looks = |check: Check| match (check, direction) {
+            |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(view) != Action::Allow);
+        let looks = |check: Check| match (check, view.direction) {
             (Check::Canary, Direction::Request) => channel == Channel::ToolArguments,
             (Check::Canary, Direction::Response) => true,
             (_, Direction::Request) => false,
@@ -119,9 +120,9 @@ pub struct Context {
 
 impl Context {
     /// That of a request; nothing if no rule asks for it.
-    pub fn of(rules: &Rules, request: &Text) -> Option<Self> {
+    pub fn of(rules: &Rules, request: &Text, answer: View) -> Option<Self> {
         let checks = rules.checks();
-        let wanted = checks.on(rules, Channel::Assistant, Direction::Response);
+        let wanted = checks.on(rules, Channel::Assistant, answer);
         let mut context = Self::default();
         let is_wanted = |check: fn(Check) -> bool| wanted.iter().any(|own| check(own.check));
         if is_wanted(Check::is_grounding) {
@@ -151,18 +152,13 @@ fn evidence(request: &Text, sources: &[Channel]) -> Evidence {
 }
 
 /// All findings in a text, segment by segment.
-pub fn in_text(
-    rules: &Rules,
-    context: Option<&Context>,
-    text: &Text,
-    direction: Direction,
-) -> Vec<Finding> {
+pub fn in_text(rules: &Rules, context: Option<&Context>, text: &Text, view: View) -> Vec<Finding> {
     let mut found = Vec::new();
     if rules.checks().list.is_empty() {
         return found;
     }
     for (index, segment) in text.segments().iter().enumerate() {
-        let Some(mut follow) = Follow::new(rules, segment.channel, direction) else { continue };
+        let Some(mut follow) = Follow::new(rules, segment.channel, view) else { continue };
         let said = text.joined().get(segment.at.clone()).unwrap_or_default();
         let mut tell = |rule, span| found.push(Finding { rule, segment: index, span });
         follow.push(said, rules, context, &mut tell);
@@ -183,13 +179,13 @@ pub struct Follow {
 
 impl Follow {
     /// Begins with a text of that channel; nothing if no rule looks at it.
-    pub fn new(rules: &Rules, channel: Channel, direction: Direction) -> Option<Self> {
-        let wanted = rules.checks().on(rules, channel, direction);
+    pub fn new(rules: &Rules, channel: Channel, view: View) -> Option<Self> {
+        let wanted = rules.checks().on(rules, channel, view);
         if wanted.is_empty() {
             return None;
         }
         let blocks =
-            |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(direction) == Action::Block);
+            |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(view) == Action::Block);
         let holds = wanted.iter().any(|own| own.check.is_grounding() && blocks(own.rule));
         let (sentences, trace, perch) = Default::default();
         Some(Self { wanted, holds, sentences, trace, perch })
@@ -304,20 +300,22 @@ mod tests {
     use crate::guard::detect::Detector;
     use crate::guard::leak::Canaries;
     use crate::guard::pack::{PACKS, PackKind, read};
+    use crate::guard::profile::View;
     use crate::guard::rules::Rules;
     use proptest::prelude::{prop, proptest};
     use std::sync::LazyLock;
 
+    const WAY: View = View::new(Direction::Response, 0);
     const CANARY: &str = "cn-example-canary-0001";
 
     fn rules(action: Action) -> Rules {
         let entry = |name: &str| GuardAction {
-            rule: Pattern::Prefix(name.into()),
             request: Some(action),
             response: Some(action),
+            ..GuardAction::new(Pattern::Prefix(name.into()))
         };
         let actions = vec![entry("grounding."), entry("leak.")];
-        let mut rules = Rules::compile(&Guard { enabled: true, actions }).unwrap();
+        let mut rules = Rules::compile(&Guard { actions, ..Guard::default() }).unwrap();
         rules.set_canaries(Canaries::new(&[CANARY]));
         rules
     }
@@ -339,9 +337,9 @@ mod tests {
         let (request, answer) = example.split_once("=>").unwrap();
         let (system, source) = request.split_once('|').unwrap_or_default();
         let request = text(&[(Channel::System, system), (Channel::ToolResult, source)]);
-        let context = Context::of(&FLAGGING, &request).unwrap();
+        let context = Context::of(&FLAGGING, &request, WAY).unwrap();
         let answer = text(&[(Channel::Assistant, answer.trim())]);
-        let found = in_text(&FLAGGING, Some(&context), &answer, Direction::Response);
+        let found = in_text(&FLAGGING, Some(&context), &answer, WAY);
         let name = |rule| FLAGGING.get(rule).unwrap().name().to_string();
         found.into_iter().map(|found| name(found.rule)).collect()
     }
@@ -366,7 +364,7 @@ mod tests {
     #[test]
     fn a_canary_may_be_asked_with_but_not_called_with() {
         let found = |channel, direction| {
-            in_text(&FLAGGING, None, &text(&[(channel, CANARY)]), direction).len()
+            in_text(&FLAGGING, None, &text(&[(channel, CANARY)]), View::new(direction, 0)).len()
         };
         assert_eq!(found(Channel::System, Direction::Request), 0);
         assert_eq!(found(Channel::ToolArguments, Direction::Request), 1);
@@ -376,7 +374,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_a_request_where_no_rule_asks_for_it() {
         let request = text(&[(Channel::System, "s"), (Channel::ToolResult, "r")]);
-        assert!(Context::of(&rules(Action::Allow), &request).is_none());
+        assert!(Context::of(&rules(Action::Allow), &request, WAY).is_none());
     }
 
     const ANSWER: &str = "The bridge has eight lanes. It opened in 1932! Entry to the museum costs \
@@ -389,12 +387,12 @@ mod tests {
         ) {
             let source = "The bridge has eight lanes and opened in March 1932.";
             let request = text(&[(Channel::ToolResult, source)]);
-            let context = Context::of(&FLAGGING, &request).unwrap();
+            let context = Context::of(&FLAGGING, &request, WAY).unwrap();
             let answer = text(&[(Channel::Assistant, ANSWER)]);
-            let whole = in_text(&FLAGGING, Some(&context), &answer, Direction::Response);
+            let whole = in_text(&FLAGGING, Some(&context), &answer, WAY);
             let mut wanted: Vec<_> = whole.into_iter().map(|one| (one.rule, one.span)).collect();
             let mut follow =
-                Follow::new(&FLAGGING, Channel::Assistant, Direction::Response).unwrap();
+                Follow::new(&FLAGGING, Channel::Assistant, WAY).unwrap();
             let mut found = Vec::new();
             let mut letters = ANSWER.chars().peekable();
             for length in lengths.into_iter().cycle() {

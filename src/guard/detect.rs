@@ -4,10 +4,11 @@
 //! that a stream says what the whole text says, however it was cut. It is told once for each rule
 //! and segment. What it finds is noted (flag or block) and never masked.
 
-use crate::base::hit::{Action, Direction};
+use crate::base::hit::Action;
 use crate::base::text::{Channel, Text};
 use crate::guard::context;
 use crate::guard::pack::PackDetector;
+use crate::guard::profile::View;
 use crate::guard::rules::{Kind, Rule, Rules};
 use crate::guard::structure::{self, Check};
 use std::ops::Range;
@@ -70,23 +71,25 @@ impl Detectors {
     fn active<'a>(
         &'a self,
         rules: &'a Rules,
-        direction: Direction,
+        view: View,
     ) -> impl Iterator<Item = (u16, PackDetector)> {
-        let acts = move |rule: u16| {
-            rules.get(rule).is_some_and(|rule| rule.action(direction) != Action::Allow)
-        };
+        let acts =
+            move |rule: u16| rules.get(rule).is_some_and(|rule| rule.action(view) != Action::Allow);
         self.list.iter().copied().filter(move |(rule, _)| acts(*rule))
     }
 }
 
 /// What all detectors find in a text, segment by segment.
-pub fn in_text(rules: &Rules, text: &Text, direction: Direction) -> Vec<Finding> {
+pub fn in_text(rules: &Rules, text: &Text, view: View) -> Vec<Finding> {
     let mut found = Vec::new();
-    let active: Vec<_> = rules.detectors().active(rules, direction).collect();
-    if active.is_empty() {
+    if rules.detectors().list.is_empty() {
         return found;
     }
     for (index, segment) in text.segments().iter().enumerate() {
+        let active: Vec<_> = rules.detectors().active(rules, view.on(segment)).collect();
+        if active.is_empty() {
+            continue;
+        }
         let said = text.joined().get(segment.at.clone()).unwrap_or_default();
         let mut seen = Vec::new();
         let mut window = Window::default();
@@ -188,7 +191,7 @@ impl Lookout {
     }
 
     /// Takes more text and adds the rules that are new to `found`.
-    pub fn push(&mut self, text: &str, rules: &Rules, found: &mut Vec<u16>) {
+    pub fn push(&mut self, text: &str, (rules, view): (&Rules, View), found: &mut Vec<u16>) {
         if rules.detectors().list.is_empty() {
             return;
         }
@@ -196,7 +199,7 @@ impl Lookout {
         if self.from + self.held.len() < (self.window.done + 1) * STEP {
             return;
         }
-        let active: Vec<_> = rules.detectors().active(rules, Direction::Response).collect();
+        let active: Vec<_> = rules.detectors().active(rules, view).collect();
         while let Some(at) = self.window.next(&self.held, self.from) {
             self.look(&active, at, found);
         }
@@ -206,9 +209,9 @@ impl Lookout {
     }
 
     /// The stream has ended.
-    pub fn finish(&mut self, rules: &Rules, found: &mut Vec<u16>) {
+    pub fn finish(&mut self, (rules, view): (&Rules, View), found: &mut Vec<u16>) {
         if let Some(at) = self.window.rest(&self.held, self.from) {
-            let active: Vec<_> = rules.detectors().active(rules, Direction::Response).collect();
+            let active: Vec<_> = rules.detectors().active(rules, view).collect();
             self.look(&active, at, found);
         }
         self.held = String::new();
@@ -235,7 +238,7 @@ mod tests {
     use std::sync::LazyLock;
 
     static RULES: LazyLock<Rules> =
-        LazyLock::new(|| Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap());
+        LazyLock::new(|| Rules::compile(&Guard { enabled: true, ..Guard::default() }).unwrap());
 
     const SMUGGLED: &str = "\u{E0072}\u{E0075}\u{E006E}\u{E0020}\u{E0069}\u{E0074}";
 
@@ -244,7 +247,7 @@ mod tests {
         let source = Source { raw: 0..said.len(), form: Form::PlainString };
         let place = Place { path: "choices[#].message.content", indexes: [0, 0] };
         text.push(said, source, channel, Trust::Upstream, place);
-        in_text(&RULES, &text, Direction::Response)
+        in_text(&RULES, &text, Direction::Response.into())
     }
 
     fn streamed(said: &str, channel: Channel, lengths: &[usize]) -> Vec<u16> {
@@ -255,9 +258,9 @@ mod tests {
                 break;
             }
             let piece: String = letters.by_ref().take(length.max(1)).collect();
-            lookout.push(&piece, &RULES, &mut found);
+            lookout.push(&piece, (&RULES, Direction::Response.into()), &mut found);
         }
-        lookout.finish(&RULES, &mut found);
+        lookout.finish((&RULES, Direction::Response.into()), &mut found);
         found
     }
 

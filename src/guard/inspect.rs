@@ -2,7 +2,7 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
@@ -12,9 +12,10 @@ use crate::guard::context::{self, Context};
 use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
-use crate::guard::mask::Masks;
+use crate::guard::mask::{Masks, Value, written};
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::{Phrase, in_text};
+use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
@@ -79,6 +80,12 @@ impl Cleared {
         self.splices
     }
 
+    /// The same once its edits have been made in the body itself.
+    #[must_use]
+    pub fn edited(self) -> Self {
+        Self { splices: Splices::default(), ..self }
+    }
+
     /// What was found, without the values.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
@@ -117,9 +124,9 @@ impl Matcher {
         &mut self,
         raw: &[u8],
         text: &Text,
-        direction: Direction,
+        view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
-        self.clear_with(raw, text, direction, None)
+        self.clear_with(raw, text, view.into(), None)
     }
 
     /// The same for an answer that is held against its request.
@@ -127,7 +134,7 @@ impl Matcher {
         &mut self,
         raw: &[u8],
         text: &Text,
-        direction: Direction,
+        view: View,
         context: Option<&Context>,
     ) -> Result<Cleared, Blocked> {
         let mut cleared =
@@ -141,9 +148,9 @@ impl Matcher {
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let phrases = in_text(rules, text, &self.candidates, scan, direction);
-        let mut noted = detect::in_text(rules, text, direction);
-        noted.extend(context::in_text(rules, context, text, direction));
+        let phrases = in_text(rules, text, &self.candidates, scan, view);
+        let mut noted = detect::in_text(rules, text, view);
+        noted.extend(context::in_text(rules, context, text, view));
         noted.extend(phrases.into_iter().map(Phrase::found));
         noted.sort_by_key(|found| (found.segment, found.rule));
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
@@ -153,7 +160,7 @@ impl Matcher {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, direction };
+        let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
         let spots = &mut self.spots;
         let mut inspection = Inspection { search, anchors, hits: Vec::new(), spots };
@@ -199,7 +206,8 @@ impl Inspection<'_> {
         (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
-        let found = match look(text, segment, &self.search, &mut self.anchors) {
+        let search = Search { view: self.search.view.on(segment), ..self.search };
+        let found = match look(text, segment, &search, &mut self.anchors) {
             Ok(found) => found,
             Err(block) => return self.note(block.rule, (index, segment), None),
         };
@@ -211,8 +219,9 @@ impl Inspection<'_> {
             }
             self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
-                let placeholder = self.search.rules.placeholder(one.rule);
-                masks.write(&one.span, placeholder, one.is_bare, splices);
+                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
+                let mask = written(search.rules, search.view, value);
+                masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
         Ok(())
@@ -236,8 +245,8 @@ impl Inspection<'_> {
         segment: Numbered<'_>,
         span: Option<&Range<usize>>,
     ) -> Result<(), Arc<str>> {
-        let direction = self.search.direction;
-        let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
+        let view = self.search.view.on(segment.1);
+        let action = self.search.rules.get(rule).map(|rule| rule.action(view));
         action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
@@ -249,12 +258,15 @@ impl Inspection<'_> {
         span: Option<&Range<usize>>,
     ) -> Result<(), Arc<str>> {
         let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
-        let direction = self.search.direction;
+        let view = self.search.view.on(segment);
+        let told = rule.told(view, action);
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
-            self.hits.push(Hit { rule: name, action, channel, place, direction });
+            let direction = view.direction;
+            let (action, mode) = told;
+            self.hits.push(Hit { rule: name, action, mode, channel, place, direction });
             self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
@@ -391,12 +403,15 @@ mod tests {
 
     fn matcher(actions: &[(&str, Action)]) -> Matcher {
         let entry = |(name, action): &(&str, Action)| GuardAction {
-            rule: Pattern::Prefix((*name).into()),
             request: Some(*action),
             response: Some(*action),
+            ..GuardAction::new(Pattern::Prefix((*name).into()))
         };
         let actions = actions.iter().map(entry).collect();
-        Matcher::new(Arc::new(Rules::compile(&Guard { enabled: true, actions }).unwrap())).unwrap()
+        Matcher::new(Arc::new(
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap(),
+        ))
+        .unwrap()
     }
 
     /// A text of one segment that stands in the raw body as it is.
@@ -581,7 +596,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_clears_without_a_look() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let cleared = clear(&mut matcher, "4111111111111111").unwrap();
         assert!(cleared.hits().is_empty() && cleared.coverage().is_empty());

@@ -137,7 +137,8 @@ pub struct Canaries {
 impl Canaries {
     /// These; one with too few letters is left out, the configuration refuses it.
     pub fn new(all: &[&str]) -> Self {
-        let all = all.iter().map(|one| fold(one)).filter(|folded| folded.len() >= CANARY_LETTERS_MIN);
+        let all =
+            all.iter().map(|one| fold(one)).filter(|folded| folded.len() >= CANARY_LETTERS_MIN);
         let folded: Vec<String> = all.collect();
         let longest = folded.iter().map(String::len).max().unwrap_or(0);
         Self { folded, longest }

@@ -3,6 +3,7 @@
 //! `rules` compiles the packs, `inspect` clears a whole body, `stream` masks text that arrives in
 //! pieces. Both use `run`, so that the same text gives the same result however it was cut.
 
+pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod context;
@@ -11,10 +12,12 @@ pub mod grounding;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+pub mod judge;
 pub mod leak;
 pub mod mask;
 pub mod pack;
 pub mod phrases;
+pub mod profile;
 pub mod rules;
 pub mod run;
 pub mod seams;
@@ -23,3 +26,4 @@ pub mod sentences;
 pub mod stream;
 pub mod structure;
 pub mod validators;
+pub mod webhook;

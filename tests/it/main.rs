@@ -7,8 +7,10 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod bounds;
 mod certificates;
 mod cli;
+mod corpus;
 mod crash;
 mod doors;
 mod drain;
@@ -16,6 +18,7 @@ mod evidence;
 mod faults;
 mod forward;
 mod house;
+mod judges;
 mod limits;
 mod observe;
 mod passthrough;
@@ -23,6 +26,7 @@ mod puppet;
 mod record;
 mod reload;
 mod serve;
+mod strangers;
 mod stream;
 mod support;
 mod sweep;

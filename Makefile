@@ -5,10 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites fuzz soak bench quality fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites fuzz soak bench bench-guards quality fmt packages client-packages bench-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: packages ## install what is missing, build the release binary and start the demo
 	$(CARGO) build --release --locked
@@ -59,6 +59,11 @@ soak: packages ## twenty minutes of mixed load with faults; memory, records and 
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked
 	python3 bench/compare.py
+
+bench-guards: packages ## what a look at one text costs, beside other tools on the same text
+	@.ci/packages python3 python3-venv
+	$(CARGO) build --release --locked
+	python3 bench/guards.py
 
 quality: packages ## what the guard finds in the corpora of ../shared, into bench/quality.md
 	@.ci/packages python3

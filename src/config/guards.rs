@@ -5,6 +5,7 @@
 
 use crate::base::hit::Action;
 use crate::base::secret::Secret;
+use crate::base::text::Channel;
 use crate::config::fault::Mistake;
 use crate::config::keys::{GUARD, GUARD_ACTION};
 use crate::config::model::{Guard, GuardAction, Pattern};
@@ -37,7 +38,30 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>, known: Known<'_>) -> Guard {
     let usual = GuardOptions { restore: true, ..GuardOptions::default() };
     let options = profiles::options(pass, &section, &rules, &usual);
     let profiles = profiles::read(pass, &section, known, &rules, &options);
-    Guard { enabled, mask_key: mask_key(pass, &section), options, profiles, actions }
+    let mask_key = mask_key(pass, &section);
+    let (canaries, sources) = (canaries(pass, &section), sources(pass, &section));
+    Guard { enabled, mask_key, canaries, sources, options, profiles, actions }
+}
+
+/// A canary with fewer letters and digits could be said by chance.
+pub const CANARY_LETTERS_LEAST: usize = 12;
+
+fn canaries(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Secret> {
+    let spot = upstreams::secret(pass, section, "canaries")?;
+    let letters = |word: &[u8]| word.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+    let mut words = spot.value.expose().split(u8::is_ascii_whitespace);
+    if words.any(|word| !word.is_empty() && letters(word) < CANARY_LETTERS_LEAST) {
+        pass.note(spot.place, Mistake::SecretShort(CANARY_LETTERS_LEAST));
+    }
+    Some(spot.value)
+}
+
+fn sources(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Channel> {
+    match pass.choice(section, "sources") {
+        Some("documents") => vec![Channel::Document],
+        Some("tool_results") => vec![Channel::ToolResult],
+        _ => vec![Channel::Document, Channel::ToolResult],
+    }
 }
 
 /// Bytes of a key for masks: fewer can be guessed.

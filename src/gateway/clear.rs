@@ -97,7 +97,7 @@ impl StreamGuard {
     pub fn of(exchange: &Exchange) -> Self {
         let [_, view] = exchange.views;
         let context = exchange.context.clone();
-        Self { view, context, ..Self::new(&exchange.deployed) }
+        Self { context, view, ..Self::new(&exchange.deployed) }
     }
 
     /// For an answer that no profile with a name is for, and that is held against no request.

@@ -59,6 +59,9 @@ impl Check {
     }
 }
 
+/// Where something is, if it is at one place.
+pub type At = Option<Range<usize>>;
+
 /// The rules of this kind, and what they go by.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -80,7 +83,7 @@ impl Checks {
         let own = |(rule, one): (u16, &Rule)| match one.kind() {
             Kind::Detector(own) => match own.detector {
                 Detector::Answer(check) => {
-                    let threshold = own.threshold.unwrap_or(check.usual());
+                    let threshold = own.threshold.unwrap_or_else(|| check.usual());
                     Some(Wanted { rule, check, threshold })
                 }
                 Detector::Structure(_) => None,
@@ -197,12 +200,12 @@ impl Follow {
         text: &str,
         rules: &Rules,
         context: Option<&Context>,
-        tell: &mut dyn FnMut(u16, Option<Range<usize>>),
+        tell: &mut dyn FnMut(u16, At),
     ) {
         if self.wants(|check| check == Check::Canary)
             && self.perch.push(text, &rules.checks().canaries)
         {
-            self.tell(|own| own.check == Check::Canary, None, tell);
+            self.tell(|own| own.check == Check::Canary, &None, tell);
         }
         let Some(context) = context else { return };
         if let Some(prompt) = &context.prompt
@@ -219,11 +222,7 @@ impl Follow {
     }
 
     /// The text has ended.
-    pub fn finish(
-        &mut self,
-        context: Option<&Context>,
-        tell: &mut dyn FnMut(u16, Option<Range<usize>>),
-    ) {
+    pub fn finish(&mut self, context: Option<&Context>, tell: &mut dyn FnMut(u16, At)) {
         let Some(context) = context else { return };
         if let Some(prompt) = &context.prompt
             && self.wants(|check| check == Check::Prompt)
@@ -245,42 +244,32 @@ impl Follow {
         self.wanted.iter().any(|own| check(own.check))
     }
 
-    fn judge(
-        &mut self,
-        whole: &[Sentence],
-        context: &Context,
-        tell: &mut dyn FnMut(u16, Option<Range<usize>>),
-    ) {
+    fn judge(&mut self, whole: &[Sentence], context: &Context, tell: &mut dyn FnMut(u16, At)) {
         for sentence in whole {
             let judged = context.evidence.judge(&sentence.text);
             let moved = |span: Range<usize>| sentence.from + span.start..sentence.from + span.end;
             if let Some(number) = judged.number {
-                self.tell(|own| own.check == Check::Number, Some(moved(number)), tell);
+                self.tell(|own| own.check == Check::Number, &Some(moved(number)), tell);
             }
             if let Some(name) = judged.name {
-                self.tell(|own| own.check == Check::Name, Some(moved(name)), tell);
+                self.tell(|own| own.check == Check::Name, &Some(moved(name)), tell);
             }
             if let Some(support) = judged.support {
                 let is_less = |own: &Wanted| support * 100.0 < f64::from(own.threshold);
                 let span = moved(0..sentence.text.len());
-                self.tell(|own| own.check == Check::Claim && is_less(own), Some(span), tell);
+                self.tell(|own| own.check == Check::Claim && is_less(own), &Some(span), tell);
             }
         }
     }
 
-    fn tell_prompt(&mut self, told: usize, tell: &mut dyn FnMut(u16, Option<Range<usize>>)) {
+    fn tell_prompt(&mut self, told: usize, tell: &mut dyn FnMut(u16, At)) {
         let told = i32::try_from(told).unwrap_or(i32::MAX);
         let is_told = |own: &Wanted| told > 0 && told >= own.threshold;
-        self.tell(|own| own.check == Check::Prompt && is_told(own), None, tell);
+        self.tell(|own| own.check == Check::Prompt && is_told(own), &None, tell);
     }
 
     /// Tells those rules, and never again.
-    fn tell(
-        &mut self,
-        hits: impl Fn(&Wanted) -> bool,
-        span: Option<Range<usize>>,
-        tell: &mut dyn FnMut(u16, Option<Range<usize>>),
-    ) {
+    fn tell(&mut self, hits: impl Fn(&Wanted) -> bool, span: &At, tell: &mut dyn FnMut(u16, At)) {
         self.wanted.retain(|own| {
             let is_hit = hits(own);
             if is_hit {
@@ -295,10 +284,10 @@ impl Follow {
 mod tests {
     use super::{Context, Follow, in_text};
     use crate::base::hit::{Action, Direction};
+    use crate::base::secret::Secret;
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
     use crate::config::model::{Guard, GuardAction, Pattern};
     use crate::guard::detect::Detector;
-    use crate::guard::leak::Canaries;
     use crate::guard::pack::{PACKS, PackKind, read};
     use crate::guard::profile::View;
     use crate::guard::rules::Rules;
@@ -315,9 +304,8 @@ mod tests {
             ..GuardAction::new(Pattern::Prefix(name.into()))
         };
         let actions = vec![entry("grounding."), entry("leak.")];
-        let mut rules = Rules::compile(&Guard { actions, ..Guard::default() }).unwrap();
-        rules.set_canaries(Canaries::new(&[CANARY]));
-        rules
+        let canaries = Some(Secret::new(CANARY));
+        Rules::compile(&Guard { canaries, actions, ..Guard::default() }).unwrap()
     }
 
     static FLAGGING: LazyLock<Rules> = LazyLock::new(|| rules(Action::Flag));

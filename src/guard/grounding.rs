@@ -11,6 +11,7 @@
 use crate::base::map::Map;
 use crate::base::numbers::{to_f64, to_u64};
 use crate::guard::sentences::{Word, is_function_word, is_negation, sentences, stem, words};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// So many bytes of the sources are read; where there is more, nothing is called unsupported,
@@ -35,9 +36,9 @@ pub struct Evidence {
     /// Which sentences say a stem.
     places: Map<u64, Vec<u32>>,
     /// Three stems in a row.
-    triples: Map<u64, ()>,
+    triples: HashSet<u64>,
     /// Numbers and names that may be repeated: of the sources, and of everybody else's text.
-    known: Map<u64, ()>,
+    known: HashSet<u64>,
     bytes: usize,
 }
 
@@ -56,6 +57,13 @@ pub struct Judged {
     pub number: Option<Range<usize>>,
     /// The first name that the sources do not have.
     pub name: Option<Range<usize>>,
+}
+
+/// What nobody said.
+#[derive(Default)]
+struct Unknown {
+    number: Option<Range<usize>>,
+    name: Option<Range<usize>>,
 }
 
 /// A sentence of an answer, taken apart.
@@ -89,7 +97,7 @@ impl Evidence {
                 }
             }
             for three in said.stems.windows(3) {
-                self.triples.insert(mix(three), ());
+                self.triples.insert(mix(three));
             }
             self.sentences.push(said);
         }
@@ -100,13 +108,13 @@ impl Evidence {
     pub fn allow(&mut self, text: &str) {
         let all: Vec<Word<'_>> = words(text).collect();
         for word in &all {
-            self.known.insert(hash(&stem(word.text)), ());
+            self.known.insert(hash(&stem(word.text)));
             for number in numbers(word.text) {
-                self.known.insert(hash(&number), ());
+                self.known.insert(hash(&number));
             }
             let spelt = SPELT.iter().find(|(spelt, _)| word.text.eq_ignore_ascii_case(spelt));
             if let Some((_, digits)) = spelt {
-                self.known.insert(hash(digits), ());
+                self.known.insert(hash(digits));
             }
         }
         // `10, 000` and `1. 3` are written so in texts that were taken apart before.
@@ -116,7 +124,7 @@ impl Evidence {
             let is_number = |word: &Word<'_>| word.text.bytes().all(|byte| byte.is_ascii_digit());
             if matches!(between, Some(", " | ". ")) && is_number(one) && is_number(two) {
                 let point = if between == Some(". ") { "." } else { "" };
-                self.known.insert(hash(&format!("{}{point}{}", one.text, two.text)), ());
+                self.known.insert(hash(&format!("{}{point}{}", one.text, two.text)));
             }
         }
     }
@@ -131,31 +139,31 @@ impl Evidence {
         if !self.is_whole() {
             return Judged::default();
         }
-        let (number, name) = self.unknown(sentence);
+        let unknown = self.unknown(sentence);
         let claim = Claim::of(sentence);
         let is_claim = claim.content.len() >= CLAIM_WORDS_MIN && !sentence.trim().ends_with('?');
-        let support = is_claim.then(|| self.support(&claim, number.is_some(), name.is_some()));
-        Judged { support, number, name }
+        let support = is_claim.then(|| self.support(&claim, &unknown));
+        Judged { support, number: unknown.number, name: unknown.name }
     }
 
     /// How far the sources support a whole answer, from 0 to 1: the mean of its sentences.
     pub fn support_of(&self, answer: &str) -> f64 {
         let mut sum = (0.0, 0.0);
         for sentence in sentences(answer) {
-            let (number, name) = self.unknown(&sentence.text);
+            let unknown = self.unknown(&sentence.text);
             let claim = Claim::of(&sentence.text);
             let weight = to_f64(to_u64(claim.stems.len()));
-            sum.0 += weight * self.support(&claim, number.is_some(), name.is_some());
+            sum.0 += weight * self.support(&claim, &unknown);
             sum.1 += weight;
         }
         if sum.1 > 0.0 { sum.0 / sum.1 } else { 0.0 }
     }
 
     /// The first number and the first name that nobody said.
-    fn unknown(&self, sentence: &str) -> (Option<Range<usize>>, Option<Range<usize>>) {
-        let (mut number, mut name) = (None, None);
+    fn unknown(&self, sentence: &str) -> Unknown {
+        let Unknown { mut number, mut name } = Unknown::default();
         for (index, word) in words(sentence).enumerate() {
-            let is_known = |said: &str| self.known.contains_key(&hash(said));
+            let is_known = |said: &str| self.known.contains(&hash(said));
             if number.is_none() && numbers(word.text).any(|number| !is_known(&number)) {
                 number = Some(word.at.clone());
             }
@@ -169,10 +177,10 @@ impl Evidence {
                 name = Some(word.at.clone());
             }
         }
-        (number, name)
+        Unknown { number, name }
     }
 
-    fn support(&self, claim: &Claim, has_number: bool, has_name: bool) -> f64 {
+    fn support(&self, claim: &Claim, unknown: &Unknown) -> f64 {
         let content = to_f64(to_u64(claim.content.len())).max(1.0);
         let mut counts: Map<u32, u32> = Map::default();
         let mut covered = 0_u32;
@@ -194,17 +202,14 @@ impl Evidence {
         let ordered = to_f64(to_u64(ordered)) / to_f64(to_u64(claim.stems.len())).max(1.0);
         let triples = claim.stems.windows(3);
         let wanted = to_f64(to_u64(triples.len())).max(1.0);
-        let triples = triples.filter(|three| self.triples.contains_key(&mix(three))).count();
+        let triples = triples.filter(|three| self.triples.contains(&mix(three))).count();
         let mut support = 0.25 * (f64::from(covered) / content)
             + 0.3 * best
             + 0.3 * ordered
             + 0.15 * (to_f64(to_u64(triples)) / wanted);
         let denied = claim.denies && !near().any(|said| said.denies);
-        for (is_against, weight) in
-            [(denied, 0.1), (claim.is_personal, 0.1), (has_number, 0.1), (has_name, 0.1)]
-        {
-            support -= if is_against { weight } else { 0.0 };
-        }
+        let against = [denied, claim.is_personal, unknown.number.is_some(), unknown.name.is_some()];
+        support -= 0.1 * to_f64(to_u64(against.into_iter().filter(|is| *is).count()));
         support.clamp(0.0, 1.0)
     }
 
@@ -338,8 +343,9 @@ mod tests {
     fn numbers_and_names_that_nobody_gave_are_found_exactly() {
         let unknown = |sentence: &str| {
             let judged = evidence().judge(sentence);
-            let text =
-                |span: Option<std::ops::Range<usize>>| span.map(|span| sentence[span].to_owned());
+            let text = |span: Option<std::ops::Range<usize>>| {
+                span.and_then(|span| sentence.get(span)).map(str::to_owned)
+            };
             (text(judged.number), text(judged.name))
         };
         assert_eq!(unknown("It opened in 1937, Ada."), (Some("1937".into()), None));

@@ -5,8 +5,9 @@
 //! that is told in other words, in another language or encoded is not seen; a canary is, whatever
 //! its letters are parted by.
 
-use crate::base::map::Map;
 use crate::base::text::{Channel, Text};
+use crate::config::guards::CANARY_LETTERS_LEAST;
+use std::collections::HashSet;
 
 /// How many words in a row are one shingle.
 const WORDS: usize = 5;
@@ -20,19 +21,16 @@ const SHINGLES_MIN: usize = 8;
 /// From so many shingles on, or the whole of a shorter prompt, a leak is complete.
 const SHINGLES_ALL: usize = 100;
 
-/// A canary with fewer letters and digits could be said by chance.
-pub const CANARY_LETTERS_MIN: usize = 12;
-
 /// What the system prompt says and nobody else does.
 #[derive(Debug)]
 pub struct Prompt {
-    shingles: Map<u64, ()>,
+    shingles: HashSet<u64>,
 }
 
 impl Prompt {
     /// That of a request; nothing if it has none that is long enough to be told.
     pub fn of(request: &Text) -> Option<Self> {
-        let mut shingles = Map::default();
+        let mut shingles = HashSet::new();
         let of = |wanted: fn(Channel) -> bool| {
             let own = request.segments().iter().filter(move |one| wanted(one.channel));
             own.filter_map(|segment| request.joined().get(segment.at.clone()))
@@ -40,7 +38,7 @@ impl Prompt {
         for said in of(|channel| channel == Channel::System) {
             Words::default().push(said, |shingle| {
                 if shingles.len() < SHINGLES_MAX {
-                    shingles.insert(shingle, ());
+                    shingles.insert(shingle);
                 }
             });
         }
@@ -60,7 +58,7 @@ impl Prompt {
 #[derive(Debug, Default)]
 pub struct Trace {
     words: Words,
-    told: Map<u64, ()>,
+    told: HashSet<u64>,
 }
 
 impl Trace {
@@ -68,8 +66,8 @@ impl Trace {
     pub fn push(&mut self, text: &str, prompt: &Prompt) -> usize {
         let told = &mut self.told;
         self.words.push(text, |shingle| {
-            if prompt.shingles.contains_key(&shingle) {
-                told.insert(shingle, ());
+            if prompt.shingles.contains(&shingle) {
+                told.insert(shingle);
             }
         });
         self.percent(prompt)
@@ -101,11 +99,13 @@ struct Words {
 impl Words {
     fn push(&mut self, text: &str, mut each: impl FnMut(u64)) {
         for letter in text.chars() {
+            if letter.is_ascii_alphanumeric() {
+                // What follows says the same for it, at ten times the cost.
+                self.add(letter.to_ascii_lowercase());
+                continue;
+            }
             if letter.is_alphanumeric() {
-                for lower in letter.to_lowercase() {
-                    self.open =
-                        (self.open ^ u64::from(u32::from(lower))).wrapping_mul(PRIME).max(1);
-                }
+                letter.to_lowercase().for_each(|lower| self.add(lower));
                 continue;
             }
             if self.open == 0 || letter == '\'' || letter == '’' {
@@ -120,6 +120,11 @@ impl Words {
                 each(self.latest.iter().fold(0, |sum, word| (sum ^ word).wrapping_mul(PRIME)));
             }
         }
+    }
+
+    /// One more letter of the open word.
+    fn add(&mut self, letter: char) {
+        self.open = (self.open ^ u64::from(u32::from(letter))).wrapping_mul(PRIME).max(1);
     }
 }
 
@@ -138,7 +143,7 @@ impl Canaries {
     /// These; one with too few letters is left out, the configuration refuses it.
     pub fn new(all: &[&str]) -> Self {
         let all =
-            all.iter().map(|one| fold(one)).filter(|folded| folded.len() >= CANARY_LETTERS_MIN);
+            all.iter().map(|one| fold(one)).filter(|folded| folded.len() >= CANARY_LETTERS_LEAST);
         let folded: Vec<String> = all.collect();
         let longest = folded.iter().map(String::len).max().unwrap_or(0);
         Self { folded, longest }

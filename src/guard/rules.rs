@@ -3,7 +3,6 @@
 //! A rule that is allowed both ways is left out, so it costs nothing.
 
 use crate::base::hit::{Action, Mode};
-use crate::base::text::Channel;
 use crate::config::model::Guard;
 use crate::guard::context::Checks;
 use crate::guard::detect::Detectors;
@@ -19,9 +18,6 @@ use std::sync::Arc;
 
 /// The longest phrase, in bytes: as far as a stream looks back.
 pub const PHRASE_BYTES_MAX: usize = 512;
-
-/// What counts as a source to ground an answer in.
-const SOURCES: [Channel; 2] = [Channel::Document, Channel::ToolResult];
 
 /// All rules that do something, compiled.
 #[derive(Debug)]
@@ -154,7 +150,7 @@ impl Rules {
         let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
         let detectors = Detectors::of(&list);
         let (enabled, profiles) = (config.enabled, Profiles::new(config));
-        let checks = Checks::of(&list, Canaries::default(), SOURCES.to_vec());
+        let checks = Checks::of(&list, canaries(config), config.sources.clone());
         Ok(Self { enabled, profiles, list, database, anchored, marked, phrases, detectors, checks })
     }
 
@@ -209,11 +205,6 @@ impl Rules {
         &self.checks
     }
 
-    /// Looks for these canaries from now on.
-    pub fn set_canaries(&mut self, canaries: Canaries) {
-        self.checks = Checks::of(&self.list, canaries, SOURCES.to_vec());
-    }
-
     /// The rules that are detectors.
     pub const fn detectors(&self) -> &Detectors {
         &self.detectors
@@ -243,6 +234,13 @@ impl Entity {
     pub const fn explores(&self) -> bool {
         matches!(self.pack.check, Check::Card)
     }
+}
+
+fn canaries(config: &Guard) -> Canaries {
+    let all =
+        config.canaries.as_ref().map(|all| String::from_utf8_lossy(all.expose()).into_owned());
+    let all = all.unwrap_or_default();
+    Canaries::new(&all.split_whitespace().collect::<Vec<_>>())
 }
 
 fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {

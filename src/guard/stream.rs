@@ -328,10 +328,13 @@ mod tests {
     use crate::base::hit::{Action, Direction, Hit};
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
     use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::guard::context::Context;
     use crate::guard::inspect::Matcher;
     use crate::guard::pack::{PACKS, PackKind, read};
+    use crate::guard::profile::View;
     use crate::guard::rules::Rules;
     use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+    use std::rc::Rc;
     use std::sync::{Arc, LazyLock};
 
     const PLACE: Place = Place { path: "choices[#].delta.content", indexes: [0, 0] };
@@ -430,6 +433,42 @@ mod tests {
             all.push(letters.by_ref().take(length.max(1)).collect());
         }
         all
+    }
+
+    #[test]
+    fn a_claim_that_is_refused_does_not_leave_and_what_was_judged_before_it_does() {
+        let mut matcher = matcher_with("grounding.claim", Action::Block);
+        let rules = Arc::clone(matcher.rules());
+        let mut request = Text::default();
+        let source = "The bridge has eight lanes. Ada, ada@example.com, opened it in 1932.";
+        let raw = Source { raw: 0..source.len(), form: Form::PlainString };
+        request.push(source, raw, Channel::ToolResult, Trust::Retrieved, PLACE);
+        let context = Context::of(&rules, &request, View::new(Direction::Response, 0));
+        let context = Some(Rc::new(context.unwrap()));
+        let answer = "The bridge has eight lanes. Ada, ada@example.com, opened it in 1932. ";
+        let wrong = "Entry to the museum costs twelve dollars. ";
+        for length in 1..90 {
+            let masker = StreamMasker::new(StreamForm::Text, Channel::Assistant, PLACE);
+            let mut masker = masker.held_against(context.clone(), &rules);
+            let mut out = String::new();
+            let text = format!("{answer}{wrong}And more.");
+            let all = pieces(&text, &[length]);
+            let mut pushed = all.iter().map(|piece| masker.push(&mut matcher, piece, &mut out));
+            let blocked = pushed.find_map(Result::err).map(|blocked| blocked.rule);
+            assert_eq!(blocked.as_deref(), Some("grounding.claim"), "{length}");
+            assert!(!out.contains("Entry") && !out.contains("museum"), "{length}: {out}");
+            assert_eq!(masker.held_bytes(), 0);
+            // A number could go on, so it is held back by itself.
+            let told = "The bridge has eight lanes. Ada, [EMAIL], opened it in 1932.";
+            assert!(told.starts_with(&out), "{length}: {out}");
+            assert!(length > 20 || out.contains("[EMAIL], opened it in"), "{length}: {out}");
+        }
+        let mut masker = StreamMasker::new(StreamForm::Text, Channel::Assistant, PLACE)
+            .held_against(context, &rules);
+        let mut out = String::new();
+        masker.push(&mut matcher, answer, &mut out).unwrap();
+        masker.finish(&mut matcher, &mut out).unwrap();
+        assert_eq!(out, "The bridge has eight lanes. Ada, [EMAIL], opened it in 1932. ");
     }
 
     fn arguments(value: &str) -> String {

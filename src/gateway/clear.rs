@@ -8,7 +8,7 @@ use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
 use crate::guard::context::Context;
-use crate::guard::inspect::{Blocked, Cleared, Matcher};
+use crate::guard::inspect::{Blocked, Cleared, Matcher, Spot};
 use crate::guard::profile::View;
 use crate::guard::stream::{StreamForm, StreamMasker};
 use std::rc::Rc;
@@ -36,22 +36,26 @@ pub fn answer(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Splice
 pub struct Scanned {
     /// The masks.
     pub splices: Splices,
-    /// What was found.
-    pub hits: Vec<Hit>,
+    /// What was found, each with where.
+    pub hits: Vec<(Hit, Spot)>,
 }
 
-/// Inspects text for its own sake: nothing is refused, whatever is found.
+/// Inspects text for its own sake: nothing is refused, whatever is found. By the profile of that
+/// name, where there is one; else by the one that fits the exchange.
 pub fn scan(
     exchange: &mut Exchange,
     raw: &[u8],
     text: &Text,
-    direction: Direction,
+    (direction, profile): (Direction, Option<&str>),
 ) -> Result<Scanned, Box<Blocked>> {
     let profiles = exchange.deployed.plan.rules.profiles();
     let caller = exchange.caller.as_deref();
-    let profile = profiles.choose(caller, exchange.ask.as_ref(), direction);
+    let chosen = || profiles.choose(caller, exchange.ask.as_ref(), direction);
+    let profile = profile.and_then(|name| profiles.named(name)).unwrap_or_else(chosen);
     let cleared = inspect(exchange, raw, text, View::new(direction, profile))?;
-    let hits = cleared.hits().to_vec();
+    let matcher = exchange.deployed.matcher.borrow();
+    let hits = cleared.hits().iter().cloned().zip(matcher.spots().iter().cloned()).collect();
+    drop(matcher);
     Ok(Scanned { splices: cleared.into_splices(), hits })
 }
 

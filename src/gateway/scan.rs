@@ -4,7 +4,7 @@
 //! Prompts, contexts and tools' inputs are looked at as requests are, responses and tools' outputs
 //! as answers. A rule that blocks makes the action `block`; one that masks gives masked data.
 
-use crate::base::hit::{Direction, Hit};
+use crate::base::hit::{Action, Direction, Hit};
 use crate::base::json::{Json, Value};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
@@ -14,10 +14,9 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::guard::airs::{Detected, Entries, Entry, Masked, Pattern, Report, Tool, ToolMetadata};
-use crate::guard::inspect::Blocked;
+use crate::guard::inspect::{Blocked, Spot};
 use crate::http::head::BodyLength;
 use http::StatusCode;
-use std::sync::Arc;
 
 /// Contents of one scan.
 const CONTENTS_MAX: usize = 100;
@@ -163,11 +162,14 @@ fn member<'a>(content: Value<'a>, names: &[&str]) -> Option<Value<'a>> {
     names.iter().try_fold(content, |at, name| at.member(name))
 }
 
+/// A finding, and where in its text, where a rule speaks of a part of it.
+type Placed = (Hit, Option<[u64; 2]>);
+
 /// What one side of a scan came to.
 #[derive(Default)]
 struct Side {
     blocked: bool,
-    hits: Vec<Hit>,
+    hits: Vec<Placed>,
     /// The body with its masks, where it has any.
     masked: Option<Vec<u8>>,
 }
@@ -179,8 +181,11 @@ pub async fn serve(
     raw: &[u8],
     ask: &ScanAsk,
 ) -> Result<(), Refusal> {
-    let asked = side(raw, clear::scan(exchange, raw, &ask.asked, Direction::Request));
-    let answered = side(raw, clear::scan(exchange, raw, &ask.answered, Direction::Response));
+    let profile = ask.profile_name.as_deref();
+    let asked = clear::scan(exchange, raw, &ask.asked, (Direction::Request, profile));
+    let asked = side(raw, &ask.asked, asked);
+    let answered = clear::scan(exchange, raw, &ask.answered, (Direction::Response, profile));
+    let answered = side(raw, &ask.answered, answered);
     let report = report(exchange, ask, &asked, &answered)?;
     let body = serde_json::to_vec(&report).unwrap_or_default();
     let ours = [("content-type", "application/json".to_owned())];
@@ -193,15 +198,28 @@ pub async fn serve(
     Ok(())
 }
 
-fn side(raw: &[u8], scanned: Result<clear::Scanned, Box<Blocked>>) -> Side {
+fn side(raw: &[u8], text: &Text, scanned: Result<clear::Scanned, Box<Blocked>>) -> Side {
     match scanned {
         Ok(scanned) => {
             let is_masked = !scanned.splices.is_empty();
             let masked = is_masked.then(|| scanned.splices.apply(raw));
-            Side { blocked: false, hits: scanned.hits, masked }
+            let hits = scanned.hits.into_iter().map(|(hit, spot)| (hit, place(text, &spot)));
+            Side { blocked: false, hits: hits.collect(), masked }
         }
-        Err(blocked) => Side { blocked: true, hits: blocked.hits, masked: None },
+        Err(blocked) => {
+            let hits = blocked.hits.into_iter().map(|hit| (hit, None)).collect();
+            Side { blocked: true, hits, masked: None }
+        }
     }
+}
+
+/// A place in code points of its own text, as the API counts.
+fn place(text: &Text, spot: &Spot) -> Option<[u64; 2]> {
+    let (segment, span) = (text.segments().get(spot.segment)?, spot.span.clone()?);
+    let said = text.joined().get(segment.at.clone())?;
+    let before = said.get(..span.start)?.chars().count();
+    let length = said.get(span)?.chars().count();
+    Some([to_u64(before), to_u64(before + length)])
 }
 
 fn report(
@@ -210,9 +228,8 @@ fn report(
     asked: &Side,
     answered: &Side,
 ) -> Result<Report, Refusal> {
-    let is_tool = |hit: &&Hit| matches!(hit.channel, Channel::ToolArguments | Channel::ToolResult);
     let detected = |side: &Side, tools: bool| -> Detected {
-        let own = side.hits.iter().filter(|hit| is_tool(hit) == tools);
+        let own = side.hits.iter().map(|(hit, _)| hit).filter(|hit| is_tool(hit) == tools);
         own.filter_map(|hit| detection(&hit.rule)).map(|name| (name.to_owned(), true)).collect()
     };
     let blocked = asked.blocked || answered.blocked;
@@ -268,18 +285,33 @@ fn masked(
     let contents = json.root().member("contents");
     let mut said = contents.into_iter().flat_map(Value::items);
     let data = said.find_map(|content| member(content, names).and_then(Value::as_str));
-    let is_tool = |hit: &&Hit| matches!(hit.channel, Channel::ToolArguments | Channel::ToolResult);
-    let is_masked = |hit: &&Hit| hit.action == crate::base::hit::Action::Mask;
-    let own = side.hits.iter().filter(is_masked).filter(|hit| is_tool(hit) == tools);
-    let mut rules: Vec<Arc<str>> = own.map(|hit| Arc::clone(&hit.rule)).collect();
-    rules.sort();
-    rules.dedup();
-    let patterns =
-        rules.iter().map(|rule| Pattern { pattern: rule.to_string(), locations: Vec::new() });
-    let patterns: Vec<Pattern> = patterns.collect();
+    let masks = side.hits.iter().filter(|(hit, _)| {
+        hit.action == Action::Mask && is_tool(hit) == tools && ends_with(hit.place, names)
+    });
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for (hit, place) in masks {
+        let known = patterns.iter().position(|pattern| *pattern.pattern == *hit.rule);
+        let index = known.unwrap_or_else(|| {
+            patterns.push(Pattern { pattern: hit.rule.to_string(), locations: Vec::new() });
+            patterns.len() - 1
+        });
+        if let (Some(pattern), Some(place)) = (patterns.get_mut(index), place) {
+            pattern.locations.push(*place);
+        }
+    }
     Ok(data
         .filter(|_| !patterns.is_empty())
         .map(|data| Masked { data: data.to_owned(), pattern_detections: patterns }))
+}
+
+fn is_tool(hit: &Hit) -> bool {
+    matches!(hit.channel, Channel::ToolArguments | Channel::ToolResult)
+}
+
+/// Whether a place is that text of the first content.
+fn ends_with(place: Place, names: &[&str]) -> bool {
+    let last = names.last().copied().unwrap_or_default();
+    place.indexes == [0, 0] && place.path.rsplit('.').next() == Some(last)
 }
 
 fn detection(rule: &str) -> Option<&'static str> {

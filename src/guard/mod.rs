@@ -8,6 +8,8 @@ pub mod arguments;
 pub mod classes;
 pub mod context;
 pub mod detect;
+#[cfg(feature = "onnx")]
+pub mod encoder;
 pub mod grounding;
 pub mod hyperscan;
 pub mod inspect;

@@ -172,6 +172,12 @@ impl Profiles {
         fitting.next().map_or(0, |(index, _)| index)
     }
 
+    /// The index of the profile of that name.
+    pub fn named(&self, name: &str) -> Option<u16> {
+        let mut all = (0..).zip(&self.list);
+        all.find(|(_, own)| own.name.as_deref() == Some(name)).map(|(index, _)| index)
+    }
+
     /// Its name, if it has one.
     pub fn name(&self, profile: u16) -> Option<&Arc<str>> {
         self.list.get(usize::from(profile)).and_then(|own| own.name.as_ref())

@@ -317,6 +317,8 @@ fn the_scan_api_finds_masks_and_refuses_what_is_no_scan() {
     assert_eq!(json["prompt_detected"], json!({"dlp": true}));
     assert_eq!(json["response_detected"], json!({}));
     assert_eq!(json["prompt_masked_data"]["data"], "charge \"[CARD]\" é");
+    let patterns = &json["prompt_masked_data"]["pattern_detections"];
+    assert_eq!(*patterns, json!([{"pattern": "pii.card", "locations": [[8, 27]]}]));
     assert!(!report.text().contains("4111"));
     let kept = record(&gateway, report.field("x-request-id").unwrap());
     assert_eq!(words(&kept, "kind", "outcome"), ["scan", "answered"]);

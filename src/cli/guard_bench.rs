@@ -160,7 +160,7 @@ fn sample(row: &Row, scored: &Scored, task: &str) -> Sample {
         score: scored.scores.get(task).copied(),
         is_flagged: scored.flags.contains(&task),
         cost_ns: scored.cost_ns,
-        bytes: to_u64(row.text.len().max(row.turns_bytes())),
+        bytes: to_u64(row.bytes()),
     }
 }
 

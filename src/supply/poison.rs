@@ -1,9 +1,9 @@
 //! Signs that training data was poisoned: triggers, floods of near-duplicates, flipped labels.
 //!
-//! Each is a sign and no proof. A *trigger* is an odd word, or one that always stands first or last,
-//! which comes with one label alone though that label is not that common. A *flood* is one text many
-//! times over, in other words here and there. A *flip* is the same text under two labels. What is
-//! remembered is bounded; where the bound was reached, the report says so.
+//! Each is a sign and no proof. A *trigger* is an odd word, or one that always stands first or
+//! last, which comes with one label alone though that label is not that common. A *flood* is one
+//! text many times over, in other words here and there. A *flip* is the same text under two labels.
+//! What is remembered is bounded; where the bound was reached, the report says so.
 
 use crate::base::map::Map;
 use crate::base::numbers::{to_f64, to_u64};

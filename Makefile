@@ -5,10 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites slow fuzz soak own-model bench memory fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites slow fuzz soak own-model bench bench-guards quality memory fmt packages client-packages bench-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: packages ## install what is missing, build the release binary and start the demo
 	$(CARGO) build --release --locked
@@ -68,6 +68,17 @@ own-model: packages client-packages ## a judge that is an ONNX model of the user
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked
 	python3 bench/compare.py
+
+bench-guards: packages ## what a look at one text costs, beside other tools on the same text
+	@.ci/packages python3 python3-venv
+	$(CARGO) build --release --locked
+	python3 bench/guards.py
+
+quality: packages ## what the guard finds in the corpora of ../shared, into bench/quality.md
+	@.ci/packages python3
+	@[ -d "$${SHARED:-../shared}/corpora/dev" ] || { echo "quality: no corpora in $${SHARED:-../shared}; SHARED names another folder" >&2; exit 1; }
+	$(CARGO) build --release --locked
+	python3 bench/quality.py --shared "$${SHARED:-../shared}"
 
 memory: packages ## memory of idle connections, live streams and readers that stall
 	@.ci/packages python3

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod llm;
 pub mod mcp;
 pub mod policy;
+pub mod supply;
 pub mod telemetry;
 pub mod wire;
 pub mod worker;

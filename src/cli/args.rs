@@ -49,6 +49,9 @@ pub enum Command {
     /// Try and measure what the guard finds
     #[command(subcommand)]
     Guard(Guard),
+    /// Scan what is to be trusted
+    #[command(subcommand)]
+    Scan(Scan),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print the reference of the configuration, in Markdown
@@ -106,6 +109,8 @@ pub enum Guard {
         #[command(flatten)]
         rules: GuardRules,
     },
+    /// Print a new canary to hide in a system prompt
+    Canary,
     /// Measure recall, false positives and latency for each source of labelled rows
     Bench {
         /// Rows as JSON Lines, plain or gzipped
@@ -121,6 +126,48 @@ pub enum Guard {
         #[command(flatten)]
         rules: GuardRules,
     },
+}
+
+/// About what is to be trusted.
+#[derive(Debug, Subcommand)]
+pub enum Scan {
+    /// Find personal data, secrets, injections and signs of poison in training data
+    Dataset(Dataset),
+}
+
+/// A data set to scan. Exits with 0 if nothing is found, 1 if something is, 2 if it cannot be
+/// read.
+#[derive(Debug, clap::Args)]
+pub struct Dataset {
+    /// JSON Lines, CSV or text, plain or gzipped; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Write a masked copy there; the file must not exist
+    #[arg(long, value_name = "FILE")]
+    pub masked: Option<PathBuf>,
+    /// Write the report there as JSON, too
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The field that holds the label; otherwise `label`, `class`, `target` and the like
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+    /// How the file is written; otherwise its name says it
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Which rules
+    #[command(flatten)]
+    pub rules: GuardRules,
+}
+
+/// How a data set is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A JSON value on each line.
+    Jsonl,
+    /// Comma, tab or semicolon separated, the names of the fields first.
+    Csv,
+    /// Paragraphs, parted by blank lines.
+    Text,
 }
 
 /// Which rules a tool works with.

@@ -38,6 +38,9 @@ pub struct Row {
     /// What an answer should be grounded in.
     #[serde(default)]
     pub context: Option<String>,
+    /// What it answers.
+    #[serde(default, alias = "message")]
+    pub question: Option<String>,
     /// The conversation that the text belongs to.
     #[serde(default)]
     pub turns: Vec<Turn>,
@@ -146,10 +149,11 @@ impl Row {
         named.unwrap_or(Channel::User)
     }
 
-    /// How long its conversation is.
-    pub fn turns_bytes(&self) -> usize {
+    /// How much text it comes with: itself or its conversation, and what it should follow.
+    pub fn bytes(&self) -> usize {
         let contents = self.turns.iter().filter_map(|turn| turn.content.as_ref());
-        contents.map(String::len).sum()
+        let turns: usize = contents.map(String::len).sum();
+        self.text.len().max(turns) + self.context.as_ref().map_or(0, String::len)
     }
 
     /// Its text, after the conversation that it belongs to.

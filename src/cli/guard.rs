@@ -2,6 +2,7 @@
 
 use crate::base::hit::Action;
 use crate::base::numbers::{to_f64, to_u64};
+use crate::base::random::Random;
 use crate::base::text::{Channel, Text};
 use crate::cli::args::{Guard as Command, GuardRules};
 use crate::cli::guard_score::{Inspected, Scorer, direction_of};
@@ -10,6 +11,7 @@ use crate::config::model::Guard;
 use crate::guard::inspect::Matcher;
 use crate::guard::phrases;
 use crate::guard::rules::Rules;
+use data_encoding::BASE32_NOPAD;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::Path;
@@ -31,6 +33,7 @@ pub fn run(command: &Command) -> ExitCode {
     match command {
         Command::Test { file, channel, show, rules } => test(file, channel, *show, rules),
         Command::Score { file, rules } => score(file, rules),
+        Command::Canary => canary(),
         Command::Bench { files, task, json, rules } => {
             let Some(mut scorer) = scorer(rules) else { return ExitCode::from(UNREADABLE) };
             match guard_bench::measure(&mut scorer, files, task.as_deref()) {
@@ -43,16 +46,35 @@ pub fn run(command: &Command) -> ExitCode {
 
 /// A scorer with the rules that are asked for; if there is none, says why.
 pub fn scorer(rules: &GuardRules) -> Option<Scorer> {
+    matcher(rules).map(Scorer::new)
+}
+
+/// The working memory for the rules that are asked for; if there is none, says why.
+pub fn matcher(rules: &GuardRules) -> Option<Matcher> {
     let guard = match &rules.config {
         Some(path) => check::load_or_tell(path, &[]).ok()?.guard,
         None => Guard { enabled: true, ..Guard::default() },
     };
     let matcher = Rules::compile(&guard).and_then(|rules| Matcher::new(Arc::new(rules)));
     match matcher {
-        Ok(matcher) => Some(Scorer::new(matcher)),
+        Ok(matcher) => Some(matcher),
         Err(fault) => {
             print::err(&format!("error: {fault}\n"));
             None
+        }
+    }
+}
+
+/// A canary is so many bytes of chance.
+const CANARY_BYTES: usize = 15;
+
+/// Prints a word that nobody says by chance.
+fn canary() -> ExitCode {
+    match Random::default().bytes::<CANARY_BYTES>() {
+        Ok(random) => print::out(&format!("cn-{}\n", BASE32_NOPAD.encode(&random).to_lowercase())),
+        Err(fault) => {
+            print::err(&format!("error: {fault}\n"));
+            ExitCode::FAILURE
         }
     }
 }

@@ -47,7 +47,7 @@ struct Line {
     rows: u64,
     positives: u64,
     negatives: u64,
-    /// Of its positives against all negatives of their channel.
+    /// Of its positives against its negatives, or where it has few, those of the channel.
     auc: Option<f64>,
     /// At the score that 1 % of the channel's negatives reach.
     recall_at_1: Option<f64>,
@@ -160,7 +160,7 @@ fn sample(row: &Row, scored: &Scored, task: &str) -> Sample {
         score: scored.scores.get(task).copied(),
         is_flagged: scored.flags.contains(&task),
         cost_ns: scored.cost_ns,
-        bytes: to_u64(row.text.len().max(row.turns_bytes())),
+        bytes: to_u64(row.bytes()),
     }
 }
 
@@ -223,8 +223,20 @@ fn line(name: &str, samples: &[&Sample], negatives: &[Negatives]) -> Line {
     }
 }
 
-/// The area under the curve, each channel's positives against its negatives, weighed by positives.
+/// So many negatives of their own are enough to tell the positives of some rows from.
+const OWN_NEGATIVES_MIN: usize = 20;
+
+/// The area under the curve: of these rows alone, if they have enough negatives; otherwise each
+/// channel's positives against all its negatives, weighed by positives.
 fn area(samples: &[&Sample], negatives: &[Negatives]) -> Option<f64> {
+    let of = |wanted: bool| -> Vec<f64> {
+        let own = samples.iter().filter(|one| one.is_positive == Some(wanted));
+        own.filter_map(|one| one.score).collect()
+    };
+    let own = of(false);
+    if own.len() >= OWN_NEGATIVES_MIN {
+        return auc(&of(true), &own);
+    }
     let (mut sum, mut weight) = (0.0, 0.0);
     for known in negatives {
         let own = samples.iter().filter(|one| one.channel == known.channel);

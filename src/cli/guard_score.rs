@@ -8,6 +8,7 @@ use crate::base::hit::{Direction, Hit};
 use crate::base::text::{Channel, Text};
 use crate::cli::corpus::{Row, Said};
 use crate::guard::detect;
+use crate::guard::grounding::Evidence;
 use crate::guard::inspect::{Matcher, Spot};
 use crate::guard::phrases;
 use crate::guard::rules::Rules;
@@ -109,13 +110,20 @@ impl Scorer {
         let inspected = self.inspect(&said.text, direction_of(said.channel));
         let action = inspected.hits.iter().map(|hit| hit.action).max().unwrap_or_default();
         let flags = flags(&said, &inspected.hits);
+        let mut scores = scores(&said, &flags);
+        let mut cost_ns = inspected.cost_ns;
+        if let Some(context) = &row.context {
+            let begun = self.clock.mono();
+            scores.insert("grounding", support(row, context));
+            cost_ns += self.clock.mono().0.saturating_sub(begun.0);
+        }
         Scored {
             id: row.id.clone(),
-            scores: scores(&said, &flags),
+            scores,
             flags,
             action: action.name(),
             hits: self.found(&said, &inspected),
-            cost_ns: inspected.cost_ns,
+            cost_ns,
         }
     }
 
@@ -180,6 +188,14 @@ fn scores(said: &Said, flags: &[&'static str]) -> BTreeMap<&'static str, f64> {
         segments.fold(0.0, f64::max)
     };
     tasks.map(|task| (task, if flags.contains(&task) { 1.0 } else { learned(task) })).collect()
+}
+
+/// How far a row's text is supported by what it comes with. It is high where the label is 1.
+fn support(row: &Row, context: &str) -> f64 {
+    let mut evidence = Evidence::default();
+    evidence.add(context);
+    evidence.allow(row.question.as_deref().unwrap_or_default());
+    evidence.support_of(&row.text)
 }
 
 /// Under which other names an injection in this text is measured.

@@ -13,5 +13,7 @@ pub mod key;
 pub mod measure;
 pub mod print;
 pub mod run;
+pub mod scan;
+pub mod scan_report;
 pub mod serve;
 pub mod verify;

@@ -5,6 +5,7 @@
 
 use crate::base::hit::Action;
 use crate::base::secret::Secret;
+use crate::base::text::Channel;
 use crate::config::fault::Mistake;
 use crate::config::guard_rules::{self, GuardPack, GuardRule};
 use crate::config::keys::{GUARD, GUARD_ACTION};
@@ -41,7 +42,29 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>, known: Known<'_>) -> Guard {
     let options = profiles::options(pass, &section, &rules, &usual);
     let profiles = profiles::read(pass, &section, known, &rules, &options);
     let mask_key = mask_key(pass, &section);
-    Guard { enabled, mask_key, options, profiles, actions, packs, rules: own }
+    let (canaries, sources) = (canaries(pass, &section), sources(pass, &section));
+    Guard { enabled, mask_key, canaries, sources, options, profiles, actions, packs, rules: own }
+}
+
+/// A canary with fewer letters and digits could be said by chance.
+pub const CANARY_LETTERS_LEAST: usize = 12;
+
+fn canaries(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Secret> {
+    let spot = upstreams::secret(pass, section, "canaries")?;
+    let letters = |word: &[u8]| word.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+    let mut words = spot.value.expose().split(u8::is_ascii_whitespace);
+    if words.any(|word| !word.is_empty() && letters(word) < CANARY_LETTERS_LEAST) {
+        pass.note(spot.place, Mistake::SecretShort(CANARY_LETTERS_LEAST));
+    }
+    Some(spot.value)
+}
+
+fn sources(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Channel> {
+    match pass.choice(section, "sources") {
+        Some("documents") => vec![Channel::Document],
+        Some("tool_results") => vec![Channel::ToolResult],
+        _ => vec![Channel::Document, Channel::ToolResult],
+    }
 }
 
 /// Bytes of a key for masks: fewer can be guessed.
@@ -99,7 +122,7 @@ struct Carried {
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 11] = [
+const PACKS: [&str; 12] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
@@ -111,6 +134,7 @@ const PACKS: [&str; 11] = [
     include_str!("../../config/packs/toxicity.toml"),
     include_str!("../../config/packs/topic.toml"),
     include_str!("../../config/packs/brand.toml"),
+    include_str!("../../config/packs/answer.toml"),
 ];
 
 /// The rules that come along and the user's own; of two with one name the later is meant.

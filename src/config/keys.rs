@@ -8,8 +8,8 @@ use crate::config::listener_keys::{
     CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
 };
 use crate::config::profile_keys::{
-    ANNOTATE, BUDGET, GUARD_PROFILE, GUARD_PROFILE_ACTION, MASK_KEY, MODE, ON_ERROR, RESTORE, SKIP,
-    SPOTLIGHT, STYLE, UNCOVERED, UNTRUSTED,
+    ANNOTATE, BUDGET, CANARIES, GUARD_PROFILE, GUARD_PROFILE_ACTION, MASK_KEY, MODE, ON_ERROR,
+    RESTORE, SKIP, SOURCES, SPOTLIGHT, STYLE, UNCOVERED, UNTRUSTED,
 };
 use crate::config::quantities::{BOUNDS, DEADLINES};
 use crate::config::routes::ROUTE;
@@ -344,6 +344,8 @@ pub static GUARD: Table = Table {
         ),
         PACKS,
         MASK_KEY,
+        CANARIES,
+        SOURCES,
         RESTORE,
         ANNOTATE,
         SPOTLIGHT,

@@ -6,6 +6,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::base::text::Channel;
 use crate::config::guard_rules::{GuardPack, GuardRule};
 use crate::config::judges::Judge;
 use crate::config::profile_model::{GuardOptions, GuardProfile};
@@ -427,6 +428,10 @@ pub struct Guard {
     pub enabled: bool,
     /// What keyed masks are made with; none: by chance for each process.
     pub mask_key: Option<Secret>,
+    /// Words that no answer may say, parted by blanks.
+    pub canaries: Option<Secret>,
+    /// Whose text an answer may be grounded in.
+    pub sources: Vec<Channel>,
     /// What is done besides, where no profile says otherwise.
     pub options: GuardOptions,
     /// The profiles; the first that fits an exchange is its own.
@@ -445,6 +450,8 @@ impl Default for Guard {
         Self {
             enabled: true,
             mask_key: None,
+            canaries: None,
+            sources: vec![Channel::Document, Channel::ToolResult],
             options: GuardOptions::default(),
             profiles: Vec::new(),
             actions: Vec::new(),

@@ -82,6 +82,20 @@ pub(super) const MASK_KEY: Key = optional(
     "What digests and pseudonyms are made with, at least 16 bytes; the same on every node. Absent: \
      by chance for each process, so that they change with a restart.",
 );
+pub(super) const CANARIES: Key = optional(
+    "canaries",
+    Kind::Secret,
+    "Words that were hidden in system prompts, parted by blanks, each with at least 12 letters and \
+     digits (`ringwall guard canary` makes one). Where an answer or the arguments of a call say \
+     one, however its letters are parted, rule `leak.canary` blocks. Absent: none.",
+);
+pub(super) const SOURCES: Key = usual(
+    "sources",
+    Kind::Choice(&["all", "documents", "tool_results"]),
+    ("\"all\"", "both were fetched to answer from"),
+    "What an answer may be grounded in, for the rules `grounding.*`: the tool results of its own \
+     request, the documents, or all of them.",
+);
 pub(super) const RESTORE: Key = usual(
     "restore",
     Kind::Flag,

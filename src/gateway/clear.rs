@@ -7,6 +7,7 @@ use crate::base::text::{Channel, Place, Text};
 use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
+use crate::guard::checks::Context;
 use crate::guard::inspect::{Blocked, Cleared, Matcher, Spot};
 use crate::guard::profile::View;
 use crate::guard::stream::{StreamForm, StreamMasker};
@@ -19,7 +20,8 @@ pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Clear
     let (caller, ask) = (exchange.caller.as_deref(), exchange.ask.as_ref());
     exchange.views = [Direction::Request, Direction::Response]
         .map(|way| View::new(way, profiles.choose(caller, ask, way)));
-    let [view, _] = exchange.views;
+    let [view, answer] = exchange.views;
+    exchange.context = Context::of(&exchange.deployed.plan.rules, text, answer).map(Rc::new);
     inspect(exchange, raw, text, view).map_err(Refusal::Guard)
 }
 
@@ -63,7 +65,10 @@ fn inspect(
     text: &Text,
     view: View,
 ) -> Result<Cleared, Box<Blocked>> {
-    let found = exchange.deployed.matcher.borrow_mut().clear(raw, text, view);
+    let context = exchange.context.clone().filter(|_| view.direction == Direction::Response);
+    let mut matcher = exchange.deployed.matcher.borrow_mut();
+    let found = matcher.clear_with(raw, text, view, context.as_deref());
+    drop(matcher);
     let (hits, coverage) = match &found {
         Ok(cleared) => (cleared.hits(), cleared.coverage()),
         Err(blocked) => (&*blocked.hits, &*blocked.coverage),
@@ -79,6 +84,7 @@ fn inspect(
 #[derive(Debug)]
 pub struct StreamGuard {
     deployed: Rc<Deployed>,
+    context: Option<Rc<Context>>,
     view: View,
     runs: Vec<(StreamKey, StreamMasker)>,
     hits: Vec<Hit>,
@@ -94,14 +100,16 @@ impl StreamGuard {
     /// For an answer of this exchange.
     pub fn of(exchange: &Exchange) -> Self {
         let [_, view] = exchange.views;
-        Self { view, ..Self::new(&exchange.deployed) }
+        let context = exchange.context.clone();
+        Self { context, view, ..Self::new(&exchange.deployed) }
     }
 
-    /// For an answer that no profile with a name is for.
+    /// For an answer that no profile with a name is for, and that is held against no request.
     pub fn new(deployed: &Rc<Deployed>) -> Self {
         Self {
             deployed: Rc::clone(deployed),
             view: View::new(Direction::Response, 0),
+            context: None,
             runs: Vec::new(),
             hits: Vec::new(),
             seen: Vec::new(),
@@ -158,7 +166,9 @@ impl StreamGuard {
         act: impl FnOnce(&mut StreamMasker, &mut Matcher) -> Result<(), Blocked>,
     ) -> Result<(), Stopped> {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-            self.runs.push((key, masker(key).under(self.view.profile)));
+            let (rules, context) = (&self.deployed.plan.rules, self.context.clone());
+            let run = masker(key).under(self.view.profile).held_against(context, rules);
+            self.runs.push((key, run));
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };

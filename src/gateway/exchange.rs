@@ -15,6 +15,7 @@ use crate::gateway::judge::{Judged, Pending};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
+use crate::guard::checks::Context;
 use crate::guard::profile::View;
 use crate::http::request::RequestHead;
 use crate::limits::shard::{Standing, Stream};
@@ -68,6 +69,8 @@ pub struct Exchange {
     pub views: [View; 2],
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
+    /// What of the request its answer is held against.
+    pub context: Option<Rc<Context>>,
     /// How many bytes of which channel guards saw.
     pub coverage: Vec<Seen>,
     /// What outside judges were asked, and said.
@@ -177,6 +180,7 @@ impl Exchange {
             passed: Vec::with_capacity(8),
             views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
             hits: Vec::new(),
+            context: None,
             coverage: Vec::new(),
             judged: Vec::new(),
             pending: Vec::new(),

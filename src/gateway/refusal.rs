@@ -312,6 +312,11 @@ impl Refusal {
                  again.",
                 blocked.rule
             ),
+            Self::GuardAnswer(blocked) if blocked.rule.starts_with("grounding.") => format!(
+                "The answer is not supported by the sources that it should be drawn from (rule \
+                 `{}`).",
+                blocked.rule
+            ),
             Self::GuardAnswer(blocked) => {
                 format!("The guard rule `{}` blocks this answer.", blocked.rule)
             }

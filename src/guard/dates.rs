@@ -78,9 +78,12 @@ pub fn plate(text: &str) -> bool {
 mod tests {
     use super::{bic, date, eth, expiry, ipv6, plate};
 
+    /// A check, a text that holds and one that does not.
+    type Case = (fn(&str) -> bool, &'static str, &'static str);
+
     #[test]
     fn what_is_there_is_told_from_what_cannot_be() {
-        let all: [(fn(&str) -> bool, &str, &str); 8] = [
+        let all: [Case; 8] = [
             (bic, "DEUTDEFF", "DEUTXXFF"),
             (bic, "ABNANL2AXXX", "ABNANL2AX"),
             (date, "31/12/1990", "31/13/1990"),

@@ -6,6 +6,7 @@
 
 use crate::base::hit::{Action, Direction};
 use crate::base::text::{Channel, Text};
+use crate::guard::checks;
 use crate::guard::conversation;
 use crate::guard::linear::{Sums, Task};
 use crate::guard::pack::PackDetector;
@@ -37,6 +38,8 @@ pub struct Finding {
 /// Which code looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
+    /// What an answer is held against; `checks` looks, and not this file.
+    Answer(checks::Check),
     /// One of the checks of a whole conversation.
     Conversation(conversation::Check),
     /// A learned score, in thousandths; 500 is what the training set for that channel and length.
@@ -52,6 +55,7 @@ impl Detector {
     pub fn named(name: &str) -> Option<Self> {
         let (family, own) = name.split_once('.')?;
         match family {
+            "grounding" | "leak" => checks::Check::named(name).map(Self::Answer),
             "conversation" => conversation::Check::named(own).map(Self::Conversation),
             "score" => Task::named(own).map(Self::Score),
             "url" => url::Check::named(own).map(Self::Link),
@@ -71,6 +75,7 @@ impl Detectors {
     /// Those among these rules.
     pub fn of(rules: &[Rule]) -> Self {
         let own = |(index, rule): (u16, &Rule)| match rule.kind() {
+            Kind::Detector(PackDetector { detector: Detector::Answer(_), .. }) => None,
             Kind::Detector(detector) => Some((index, *detector)),
             Kind::Entity(_) | Kind::Phrase(_) => None,
         };
@@ -158,7 +163,8 @@ pub fn in_conversation(
     let judged = conversation::judge(text, turns);
     let holds = |(rule, own): (u16, PackDetector)| match own.detector {
         Detector::Conversation(check) if judged.contains(&check) => Some(rule),
-        Detector::Conversation(_)
+        Detector::Answer(_)
+        | Detector::Conversation(_)
         | Detector::Link(_)
         | Detector::Score(_)
         | Detector::Structure(_) => None,
@@ -196,7 +202,7 @@ fn look(
                 let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
                 sums.score(task, sight.channel).filter(|score| *score > least).map(|_| None)
             }
-            Detector::Score(_) | Detector::Conversation(_) => None,
+            Detector::Answer(_) | Detector::Conversation(_) | Detector::Score(_) => None,
             Detector::Link(check) => {
                 let least = f64::from(own.threshold.unwrap_or(SCORE_USUAL)) / 1000.0;
                 url::first(said, check, least).map(Some)

@@ -396,9 +396,12 @@ mod tests {
         steuer_id,
     };
 
+    /// A check, a text that holds and one that does not.
+    type Case = (fn(&str) -> bool, &'static str, &'static str);
+
     #[test]
     fn published_numbers_hold_and_their_neighbours_do_not() {
-        let all: [(fn(&str) -> bool, &str, &str); 12] = [
+        let all: [Case; 12] = [
             (bsn, "111222333", "111222334"),
             (codice_fiscale, "RSSMRA85T10A562S", "RSSMRA85T10A562T"),
             (hetu, "131052-308T", "131052-308U"),

@@ -418,9 +418,12 @@ pub fn vin(text: &str) -> bool {
 mod tests {
     use super::{aba, abn, curp, hkid, id_tw, isin, lei, mbi, my_number, npi, ric, rut, vin};
 
+    /// A check, a text that holds and one that does not.
+    type Case = (fn(&str) -> bool, &'static str, &'static str);
+
     #[test]
     fn published_numbers_hold_and_their_neighbours_do_not() {
-        let all: [(fn(&str) -> bool, &str, &str); 13] = [
+        let all: [Case; 13] = [
             (aba, "021000021", "021000022"),
             (abn, "51 824 753 556", "51 824 753 557"),
             (curp, "HEGG560427MVZRRL04", "HEGG560427MVZRRL05"),

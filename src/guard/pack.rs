@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The packs that come with Ringwall.
-pub const PACKS: [(&str, &str); 11] = [
+pub const PACKS: [(&str, &str); 12] = [
     ("pii", include_str!("../../config/packs/pii.toml")),
     ("secrets", include_str!("../../config/packs/secrets.toml")),
     ("injection", include_str!("../../config/packs/injection.toml")),
@@ -39,6 +39,7 @@ pub const PACKS: [(&str, &str); 11] = [
     ("toxicity", include_str!("../../config/packs/toxicity.toml")),
     ("topic", include_str!("../../config/packs/topic.toml")),
     ("brand", include_str!("../../config/packs/brand.toml")),
+    ("answer", include_str!("../../config/packs/answer.toml")),
 ];
 
 /// What blanks and dashes within numbers are, inside a character class of `refine`.

@@ -7,6 +7,7 @@ use crate::base::hit::Action;
 use crate::base::numbers::to_usize;
 use crate::base::text::{Segment, Text};
 use crate::guard::arguments::Unit;
+use crate::guard::detect::Finding;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::nominator::AFTER_MAX;
 use crate::guard::normal::{Normal, Normalizer, next_odd};
@@ -26,6 +27,13 @@ pub struct Phrase {
     pub segment: usize,
     /// The rule.
     pub rule: u16,
+}
+
+impl Phrase {
+    /// As a detector would say it.
+    pub const fn found(self) -> Finding {
+        Finding { rule: self.rule, segment: self.segment, span: None }
+    }
 }
 
 /// What phrases are looked for with.

@@ -4,10 +4,12 @@
 
 use crate::base::hit::{Action, Mode};
 use crate::config::model::Guard;
+use crate::guard::checks::Checks;
 use crate::guard::context::{Context, any_of};
 use crate::guard::detect::Detectors;
 use crate::guard::fold;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
+use crate::guard::leak::Canaries;
 use crate::guard::nominator::nominator;
 use crate::guard::own;
 use crate::guard::pack::{
@@ -51,6 +53,7 @@ pub struct Rules {
     marked: Vec<u16>,
     phrases: Vec<u16>,
     detectors: Detectors,
+    checks: Checks,
 }
 
 /// One rule, compiled.
@@ -188,6 +191,7 @@ impl Rules {
         let detectors = Detectors::of(&list);
         let words = words.into_values().collect();
         let (enabled, profiles) = (config.enabled, Profiles::new(config));
+        let checks = Checks::of(&list, canaries(config), config.sources.clone());
         let has_own = !config.rules.is_empty() || !config.packs.is_empty();
         Ok(Self {
             enabled,
@@ -200,6 +204,7 @@ impl Rules {
             marked,
             phrases,
             detectors,
+            checks,
         })
     }
 
@@ -267,6 +272,11 @@ impl Rules {
         &self.marked
     }
 
+    /// The rules about answers, which are held against their requests.
+    pub const fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
     /// The rules that are detectors.
     pub const fn detectors(&self) -> &Detectors {
         &self.detectors
@@ -315,6 +325,13 @@ impl Entity {
     pub const fn explores(&self) -> bool {
         matches!(self.pack.check, Check::Card)
     }
+}
+
+fn canaries(config: &Guard) -> Canaries {
+    let all =
+        config.canaries.as_ref().map(|all| String::from_utf8_lossy(all.expose()).into_owned());
+    let all = all.unwrap_or_default();
+    Canaries::new(&all.split_whitespace().collect::<Vec<_>>())
 }
 
 fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {

@@ -8,6 +8,7 @@ use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
+use crate::guard::checks::{Context, Follow};
 use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
 use crate::guard::layers::Layers;
@@ -17,6 +18,8 @@ use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::Found;
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the pieces make up.
@@ -35,6 +38,9 @@ pub struct StreamMasker {
     found: Vec<Found>,
     watch: Watch,
     lookout: Lookout,
+    follow: Option<Follow>,
+    context: Option<Rc<Context>>,
+    waiting: Waiting,
     lexer: Option<Lexer>,
     map: RawMap,
     /// Raw text that has not left.
@@ -56,6 +62,9 @@ impl StreamMasker {
             found: Vec::new(),
             watch: Watch::default(),
             lookout: Lookout::new(channel),
+            follow: None,
+            context: None,
+            waiting: Waiting::default(),
             lexer: (form == StreamForm::Json).then(Lexer::default),
             map: RawMap::default(),
             raw: String::new(),
@@ -71,6 +80,14 @@ impl StreamMasker {
     #[must_use]
     pub const fn under(mut self, profile: u16) -> Self {
         self.view.profile = profile;
+        self
+    }
+
+    /// Holds the run against its request; the rules are those of the matcher that it is pushed to.
+    #[must_use]
+    pub fn held_against(mut self, context: Option<Rc<Context>>, rules: &Rules) -> Self {
+        self.follow = Follow::new(rules, self.hits.channel, self.view);
+        self.context = context;
         self
     }
 
@@ -94,9 +111,13 @@ impl StreamMasker {
         let mut noted = Vec::new();
         self.watch.push(text, (&rules, self.view), matcher.scratch(), &mut noted);
         self.lookout.push(text, (&rules, self.view), &mut noted);
+        let context = self.context.as_deref();
+        if let Some(follow) = &mut self.follow {
+            follow.push(text, &rules, context, &mut |rule, _| noted.push(rule));
+        }
         self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
-        self.release(&rules, out);
+        self.release_judged(&rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -110,9 +131,13 @@ impl StreamMasker {
         let mut noted = Vec::new();
         self.watch.finish((&rules, self.view), matcher.scratch(), &mut noted);
         self.lookout.finish((&rules, self.view), &mut noted);
+        let context = self.context.as_deref();
+        if let Some(follow) = &mut self.follow {
+            follow.finish(context, &mut |rule, _| noted.push(rule));
+        }
         self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
-        self.release(&rules, out);
+        self.release_judged(&rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -128,7 +153,19 @@ impl StreamMasker {
 
     /// How many bytes are held back.
     pub const fn held_bytes(&self) -> usize {
-        self.raw.len()
+        self.raw.len() + self.waiting.text.len()
+    }
+
+    /// Releases what is decided; where sentences are judged, with the sentence that it belongs to.
+    fn release_judged(&mut self, rules: &Rules, out: &mut String) {
+        let judged = self.follow.as_ref().map(|follow| follow.judged(self.context.as_deref()));
+        let Some(judged) = judged.filter(|judged| *judged < usize::MAX) else {
+            return self.release(rules, out);
+        };
+        let mut ready = String::new();
+        self.release(rules, &mut ready);
+        self.waiting.push(&ready, self.raw_from);
+        self.waiting.release(judged, out);
     }
 
     fn take(&mut self, text: &str, matcher: &Matcher, rules: &Rules) -> Result<(), BlockedBy> {
@@ -215,6 +252,7 @@ impl StreamMasker {
         let rule = rules.get(rule).map(|rule| Arc::clone(rule.name())).unwrap_or_default();
         self.hits.note(&rule, (Action::Block, Mode::Enforce));
         self.raw.clear();
+        self.waiting = Waiting::default();
         self.stopped = Some(Arc::clone(&rule));
         let coverage = Box::new([(self.hits.channel, self.seen)]);
         Blocked { rule, hits: self.hits.list.clone(), coverage }
@@ -224,6 +262,38 @@ impl StreamMasker {
         let Some(rule) = &self.stopped else { return Ok(()) };
         let coverage = Box::new([(self.hits.channel, self.seen)]);
         Err(Blocked { rule: Arc::clone(rule), hits: Vec::new(), coverage })
+    }
+}
+
+/// Masked text whose sentence was not judged yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    text: String,
+    /// How much of it belongs to the text up to which place.
+    marks: VecDeque<Mark>,
+}
+
+/// So many bytes of what waits belong to the text up to there.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    bytes: usize,
+    until: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, text: &str, until: usize) {
+        if !text.is_empty() {
+            self.text.push_str(text);
+            self.marks.push_back(Mark { bytes: text.len(), until });
+        }
+    }
+
+    fn release(&mut self, judged: usize, out: &mut String) {
+        let mut bytes = 0;
+        while let Some(mark) = self.marks.pop_front_if(|mark| mark.until <= judged) {
+            bytes += mark.bytes;
+        }
+        out.extend(self.text.drain(..bytes));
     }
 }
 
@@ -264,10 +334,13 @@ mod tests {
     use crate::base::hit::{Action, Direction, Hit};
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
     use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::guard::checks::Context;
     use crate::guard::inspect::Matcher;
     use crate::guard::pack::{PACKS, PackKind, read};
+    use crate::guard::profile::View;
     use crate::guard::rules::Rules;
     use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+    use std::rc::Rc;
     use std::sync::{Arc, LazyLock};
 
     const PLACE: Place = Place { path: "choices[#].delta.content", indexes: [0, 0] };
@@ -366,6 +439,42 @@ mod tests {
             all.push(letters.by_ref().take(length.max(1)).collect());
         }
         all
+    }
+
+    #[test]
+    fn a_claim_that_is_refused_does_not_leave_and_what_was_judged_before_it_does() {
+        let mut matcher = matcher_with("grounding.claim", Action::Block);
+        let rules = Arc::clone(matcher.rules());
+        let mut request = Text::default();
+        let source = "The bridge has eight lanes. Ada, ada@example.com, opened it in 1932.";
+        let raw = Source { raw: 0..source.len(), form: Form::PlainString };
+        request.push(source, raw, Channel::ToolResult, Trust::Retrieved, PLACE);
+        let context = Context::of(&rules, &request, View::new(Direction::Response, 0));
+        let context = Some(Rc::new(context.unwrap()));
+        let answer = "The bridge has eight lanes. Ada, ada@example.com, opened it in 1932. ";
+        let wrong = "Entry to the museum costs twelve dollars. ";
+        for length in 1..90 {
+            let masker = StreamMasker::new(StreamForm::Text, Channel::Assistant, PLACE);
+            let mut masker = masker.held_against(context.clone(), &rules);
+            let mut out = String::new();
+            let text = format!("{answer}{wrong}And more.");
+            let all = pieces(&text, &[length]);
+            let mut pushed = all.iter().map(|piece| masker.push(&mut matcher, piece, &mut out));
+            let blocked = pushed.find_map(Result::err).map(|blocked| blocked.rule);
+            assert_eq!(blocked.as_deref(), Some("grounding.claim"), "{length}");
+            assert!(!out.contains("Entry") && !out.contains("museum"), "{length}: {out}");
+            assert_eq!(masker.held_bytes(), 0);
+            // A number could go on, so it is held back by itself.
+            let told = "The bridge has eight lanes. Ada, [EMAIL], opened it in 1932.";
+            assert!(told.starts_with(&out), "{length}: {out}");
+            assert!(length > 16 || out.contains("Ada, [EMAIL]"), "{length}: {out}");
+        }
+        let mut masker = StreamMasker::new(StreamForm::Text, Channel::Assistant, PLACE)
+            .held_against(context, &rules);
+        let mut out = String::new();
+        masker.push(&mut matcher, answer, &mut out).unwrap();
+        masker.finish(&mut matcher, &mut out).unwrap();
+        assert_eq!(out, "The bridge has eight lanes. Ada, [EMAIL], opened it in 1932. ");
     }
 
     fn arguments(value: &str) -> String {

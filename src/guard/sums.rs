@@ -125,9 +125,12 @@ pub fn two(digits: &[u32], place: usize) -> u32 {
 mod tests {
     use super::{is_date, luhn, luhn_letters, mod_11_10, mod_97_10, verhoeff};
 
+    /// Digits and the sum that they hold.
+    type Case<'a> = (&'a [u32], fn(&[u32]) -> bool);
+
     #[test]
     fn sums_hold_for_published_examples_and_fail_for_any_other_digit() {
-        let all: [(&[u32], fn(&[u32]) -> bool); 3] = [
+        let all: [Case<'_>; 3] = [
             (&[7, 9, 9, 2, 7, 3, 9, 8, 7, 1, 3], luhn),
             (&[2, 3, 6, 3], verhoeff),
             (&[7, 9, 4, 6, 2, 3], mod_11_10),

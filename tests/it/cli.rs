@@ -219,3 +219,33 @@ fn the_guard_is_tried_and_measured_from_the_command_line() {
     let broken = write("broken.jsonl", "{\"text\": 1}\n");
     assert_eq!(code(&["guard", "score", &broken]), Some(2));
 }
+
+#[test]
+fn a_data_set_is_scanned_and_copied_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| {
+        std::fs::write(path(name), text).unwrap();
+        path(name)
+    };
+    let code = |words: &[&str]| ringwall(words).status.code();
+    let clean = write("clean.jsonl", "{\"text\": \"nothing to see here\", \"label\": 0}\n");
+    let dirty = write("dirty.jsonl", "{\"text\": \"mail ada@example.com\", \"label\": 0}\n");
+    assert_eq!(code(&["scan", "dataset", &clean]), Some(0));
+    assert_eq!(code(&["scan", "dataset", "/nothing/there.csv"]), Some(2));
+    assert_eq!(code(&["scan", "dataset", &write("a.parquet", "PAR1....")]), Some(2));
+    let (masked, report) = (path("masked.jsonl"), path("report.json"));
+    let words = ["scan", "dataset", &dirty, "--masked", &masked, "--report", &report];
+    let scanned = ringwall(&words);
+    assert_eq!(scanned.status.code(), Some(1));
+    let said = String::from_utf8(scanned.stdout).unwrap();
+    assert!(said.contains("pii.email") && !said.contains("ada@"), "{said}");
+    let copy = std::fs::read_to_string(&masked).unwrap();
+    assert_eq!(copy, "{\"text\": \"mail [EMAIL]\", \"label\": 0}\n");
+    let report = std::fs::read_to_string(&report).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["rules"][0]["rule"].as_str(), Some("pii.email"));
+    assert_eq!(code(&words), Some(2), "a copy is never written over");
+    let canary = ringwall(&["guard", "canary"]).stdout;
+    assert!(canary.starts_with(b"cn-") && canary.len() > 20);
+}

@@ -55,7 +55,7 @@ impl Context {
     pub fn ends(&self, seen: &str) -> Vec<usize> {
         let (mut ends, mut at) = (Vec::new(), 0);
         while let Some(found) = self.words.find_at(seen, at) {
-            if self.is_word(seen, &found.range()) {
+            if self.is_word(seen, &found.range()) && !is_masked(seen, &found.range()) {
                 ends.push(found.end());
             }
             // The next one may overlap: what stands before must not decide which are seen.
@@ -111,6 +111,14 @@ impl Context {
         let name = name.rsplit(|letter: char| !is_name(letter) || letter == ' ').next();
         unless.is_match(name.unwrap_or_default()) || unless.is_match(gap)
     }
+}
+
+/// Whether a word is part of a placeholder: what was masked says nothing of what stands behind it.
+fn is_masked(seen: &str, word: &Range<usize>) -> bool {
+    let is_of = |letter: char| letter.is_ascii_uppercase() || letter == '_';
+    let before = seen.get(..word.start).unwrap_or_default().trim_end_matches(is_of);
+    let after = seen.get(word.end..).unwrap_or_default().trim_start_matches(is_of);
+    before.ends_with('[') && after.starts_with(']')
 }
 
 /// Thai, Lao, Burmese, Khmer, and all from the Japanese signs on.

@@ -120,7 +120,9 @@ pub fn over_messages(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
     let mut chains: Vec<Chain<'_>> = Vec::new();
     for (index, segment) in text.segments().iter().enumerate() {
         let is_text = matches!(segment.source.form, Form::PlainString | Form::EscapedString);
-        if !is_text || segment.follows.is_some() {
+        // Fields of one record, or arguments of one call, are no messages that follow each other.
+        let is_listed = segment.place.path.contains('#');
+        if !is_text || !is_listed || segment.follows.is_some() {
             continue;
         }
         let said = text.joined().get(segment.at.clone()).unwrap_or_default();

@@ -16,6 +16,7 @@ pub mod network;
 pub mod numbers;
 pub mod random;
 pub mod secret;
+pub mod spare;
 pub mod splice;
 pub mod text;
 pub mod usage;

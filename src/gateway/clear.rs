@@ -158,6 +158,8 @@ impl StreamGuard {
         act: impl FnOnce(&mut StreamMasker, &mut Matcher) -> Result<(), Blocked>,
     ) -> Result<(), Stopped> {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            // Most answers have one: no room for four of them.
+            self.runs.reserve_exact(1);
             self.runs.push((key, masker(key).under(self.view.profile)));
             self.runs.len() - 1
         });

@@ -3,6 +3,8 @@
 //! Lines end with CR, LF or CRLF, and a CRLF may be split over two reads. Text that is not UTF-8
 //! becomes U+FFFD, as every reader of the format does it.
 
+use crate::base::spare::KEPT_BYTES;
+
 /// Reads a stream of events from any split of its bytes.
 pub struct SseDecoder {
     max_event_bytes: usize,
@@ -104,6 +106,16 @@ impl SseDecoder {
         }
         self.check(self.buffer.len() - self.at)?;
         Ok(None)
+    }
+
+    /// Gives back the memory that only what was read needed: the next bytes may be long in coming.
+    pub fn rest(&mut self) {
+        self.buffer.drain(..self.at);
+        self.searched -= self.at;
+        self.at = 0;
+        if self.buffer.capacity() / 2 > self.buffer.len().max(KEPT_BYTES) {
+            self.buffer.shrink_to_fit();
+        }
     }
 
     /// The block at the end of a stream that lacks its empty line. Readers drop it, but a stream

@@ -297,11 +297,25 @@ mod tests {
             while let Some(event) = decoder.next().unwrap() {
                 events.push(event);
             }
+            decoder.rest();
         }
         while let Some(event) = decoder.finish().unwrap() {
             events.push(event);
         }
         events
+    }
+
+    #[test]
+    fn a_decoder_that_rests_keeps_what_was_not_read_and_little_more() {
+        let mut decoder = SseDecoder::new(1 << 20);
+        let long = "x".repeat(40_000);
+        decoder.push(format!("data: {long}\n\ndata: b").as_bytes());
+        assert_eq!(decoder.next(), Ok(Some(data(&long))));
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.rest();
+        assert!(decoder.buffer.capacity() < 100, "{}", decoder.buffer.capacity());
+        decoder.push(b"\n\n");
+        assert_eq!(decoder.next(), Ok(Some(data("b"))));
     }
 
     fn data(text: &str) -> SseEvent {

@@ -214,6 +214,8 @@ async def long(process):
         if read * (STALLS + 1) > LONG_BYTES * (stalls + 1) and stalls < STALLS:
             stalls += 1
             await asyncio.sleep(STALL_SECONDS)
+            # An allocator gives back what came before only once it is used again.
+            before = min(before, resident(process))
     peak = status(process, "VmHWM")
     writer.close()
     if read < LONG_BYTES or stalls < STALLS:

@@ -57,8 +57,10 @@ http {{
   {http}
 }}
 """
+# Without its bound the upstream's unsent answers alone bring the kernel near the memory that all of TCP may
+# take, and then packets are dropped, whoever serves.
 NGINX_UPSTREAM = """
-  server {{ listen 127.0.0.1:{port} backlog=4096; default_type text/plain;
+  server {{ listen 127.0.0.1:{port} backlog=4096 sndbuf=128k; default_type text/plain;
     location = /large {{ alias {out}/large; }} location / {{ return 200 'an answer of the upstream'; }} }}
 """
 NGINX_PROXY = """

@@ -17,6 +17,7 @@ pub mod numbers;
 pub mod offsets;
 pub mod random;
 pub mod secret;
+pub mod spare;
 pub mod splice;
 pub mod text;
 pub mod usage;

@@ -18,6 +18,7 @@ use crate::wire::listen::{Door, Listener, remove};
 use crate::wire::runtime;
 use crate::worker::start::{self, Setup as WorkerSetup};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ fn quiet_panics() {
 pub fn serve(config: Config, reread: Reread) -> Result<(), ServeFault> {
     quiet_panics();
     raise_file_limit();
+    refuse_huge_pages();
     let clock = Clock::machine();
     let begin =
         |what: &str, error: &dyn std::fmt::Display| ServeFault::Begin(format!("{what}: {error}"));
@@ -124,6 +126,13 @@ fn announce(listen: &[Endpoint], admin: &Listener) {
         print::note(&format!("listening on {address}"));
     }
     print::note(&format!("admin on {}", admin.local()));
+}
+
+/// The allocator asks for pages of two megabytes, of which a buffer that grows by kilobytes makes
+/// all resident. With small ones the process holds what it uses.
+fn refuse_huge_pages() {
+    // Where a kernel has none of them there is nothing to refuse.
+    disable_transparent_huge_pages(true).unwrap_or_default();
 }
 
 /// Every connection is a file: takes what the system grants at most.

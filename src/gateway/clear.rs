@@ -168,6 +168,8 @@ impl StreamGuard {
         let index = self.runs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
             let (rules, context) = (&self.deployed.plan.rules, self.context.clone());
             let run = masker(key).under(self.view.profile).held_against(context, rules);
+            // Most answers have one: no room for four of them.
+            self.runs.reserve_exact(1);
             self.runs.push((key, run));
             self.runs.len() - 1
         });

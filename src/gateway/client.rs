@@ -2,6 +2,7 @@
 
 use crate::base::clock::{Clock, Mono};
 use crate::base::numbers::to_u64;
+use crate::base::spare::give_back;
 use crate::config::model::{Bounds, Deadlines};
 use crate::gateway::refusal::Refusal;
 use crate::http::body::BodyDecoder;
@@ -127,6 +128,7 @@ impl Client {
                 }
                 Ok(Parsed::Complete { head, length }) => {
                     self.ahead.drain(..length);
+                    give_back(&mut self.ahead);
                     return Next::Request(Box::new(head));
                 }
                 Ok(Parsed::Partial) => {}

@@ -1,7 +1,6 @@
 //! The model leg: what a chat request becomes on its way to a provider, and its answer on its way
 //! back.
 
-use crate::base::ask::ChatAsk;
 use crate::base::judge::Event;
 use crate::base::splice::Splices;
 use crate::base::text::Channel;
@@ -48,13 +47,13 @@ pub struct Chat<'a> {
     pub request: &'a ChatRequest,
 }
 
-/// Sends a chat to the first route of its model that answers, and relays the answer.
-pub async fn serve(
+/// Sends a chat to the first route of its model that answers.
+pub async fn ask(
     proofs: Proofs<'_>,
     exchange: &mut Exchange,
     client: &mut Client,
     chat: &Chat<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Box<Reply>, Refusal> {
     let plan = Arc::clone(&exchange.deployed.plan);
     let routes: &[ModelRoute] =
         plan.model(&chat.request.ask.model).map_or(&[], |model| &model.routes);
@@ -77,7 +76,17 @@ pub async fn serve(
     };
     let reply = send(proofs, exchange, client, &outbound).await?;
     exchange.pass(Gate::Upstream, None);
-    let mut dialect = ChatDialect::new(exchange, &chat.request.ask);
+    Ok(Box::new(reply))
+}
+
+/// Relays the answer to a chat, which asked itself for its usage or did not.
+pub async fn answer(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    reply: Box<Reply>,
+    include_usage: bool,
+) -> Result<(), Refusal> {
+    let mut dialect = ChatDialect::new(exchange, include_usage);
     relay(exchange, client, reply, &mut dialect).await
 }
 
@@ -107,12 +116,12 @@ struct ChatDialect {
 }
 
 impl ChatDialect {
-    fn new(exchange: &Exchange, ask: &ChatAsk) -> Self {
+    fn new(exchange: &Exchange, include_usage: bool) -> Self {
         let target = exchange
             .upstream
             .as_ref()
             .and_then(|used| exchange.deployed.plan.config.targets.get(used.target));
-        let mut stream = ChatStream::new(ask.include_usage);
+        let mut stream = ChatStream::new(include_usage);
         if !exchange.deployed.plan.config.guard.enabled {
             stream.keep_logprobs();
         }

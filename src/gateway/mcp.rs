@@ -25,6 +25,7 @@ use crate::http::sse::SseEvent;
 use crate::mcp::answer;
 use crate::mcp::error;
 use crate::mcp::session::Claims;
+use crate::mcp::transport::{self, TransportFault};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,17 @@ pub struct Call<'a> {
     /// Its body as it came; empty for GET and DELETE.
     pub raw: &'a [u8],
     /// The upstream's session, from the sealed id.
-    pub session: Option<Claims>,
+    pub session: Option<&'a Claims>,
+}
+
+/// What the Streamable HTTP transport asks of a head, before a body is read.
+pub fn check_transport(head: &RequestHead) -> Result<(), TransportFault> {
+    transport::check_origin(head.fields.text("origin"))?;
+    match head.method {
+        Method::GET => transport::check_get(head.fields.text("accept")),
+        Method::POST => transport::check_post(head.fields.text("accept")),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the sealed session id of a request, if it has one.
@@ -56,18 +67,17 @@ pub fn session(
     seal.open(token, caller, server, now, SESSION_AGE_MAX).map(Some).map_err(Refusal::Session)
 }
 
-/// Sends a message to its server and relays the answer.
-pub async fn serve(
+/// Sends a message to its server.
+pub async fn ask(
     proofs: Proofs<'_>,
     exchange: &mut Exchange,
     client: &mut Client,
     ask: &McpAsk,
     call: Call<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Box<Reply>, Refusal> {
     let plan = Arc::clone(&exchange.deployed.plan);
     let server = plan.server(&ask.server).ok_or(Refusal::NoServer)?;
     let targets = [server.target];
-    let name = plan.config.targets.get(server.target).map(|target| Arc::clone(&target.name));
     let body = |_order: usize, cleared: &Cleared| cleared.splices().clone().apply(call.raw);
     let outbound = Outbound {
         method: match ask.verb {
@@ -76,7 +86,7 @@ pub async fn serve(
             McpVerb::Delete => Method::DELETE,
         },
         endpoint: Endpoint::Below(""),
-        fields: fields(exchange, call.head, ask, call.session.as_ref()),
+        fields: fields(exchange, call.head, ask, call.session),
         passing: &Fields::default(),
         targets: &targets,
         may_repeat: ask.tool.is_none(),
@@ -84,12 +94,18 @@ pub async fn serve(
     };
     let reply = send(proofs, exchange, client, &outbound).await?;
     exchange.pass(Gate::Upstream, None);
-    let mut dialect = McpDialect {
-        ask: ask.clone(),
-        session: call.session,
-        target: name.unwrap_or_else(|| Arc::from("none")),
-        heard: None,
-    };
+    Ok(Box::new(reply))
+}
+
+/// Relays the answer to a message of that session.
+pub async fn answer(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    reply: Box<Reply>,
+    (ask, session): (McpAsk, Option<Claims>),
+) -> Result<(), Refusal> {
+    let target = reply.name();
+    let mut dialect = McpDialect { ask, session, target, heard: None };
     relay(exchange, client, reply, &mut dialect).await
 }
 

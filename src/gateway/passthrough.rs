@@ -8,6 +8,7 @@
 use crate::base::ask::{Ask, RouteAsk};
 use crate::base::caller::Caller;
 use crate::base::numbers::to_u64;
+use crate::base::spare;
 use crate::base::text::{Channel, Place, Text, Trust};
 use crate::config::model::{CallerPart, Route, Target};
 use crate::gateway::answer::{self, Field};
@@ -113,13 +114,13 @@ fn is_json(head: &RequestHead) -> bool {
     })
 }
 
-/// Sends what passes to its upstream and relays the answer.
-pub async fn serve(
+/// Sends what passes to its upstream.
+pub async fn send_on(
     proofs: Proofs<'_>,
     exchange: &mut Exchange,
     client: &mut Client,
     passage: Passage<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Box<Reply>, Refusal> {
     let plan = Arc::clone(&exchange.deployed.plan);
     let route = route(&plan.config.routes, passage.route)?;
     let target = plan.config.targets.get(route.target);
@@ -143,7 +144,17 @@ pub async fn serve(
     };
     let reply = send(proofs, exchange, client, &outbound).await?;
     exchange.pass(Gate::Upstream, None);
-    let relayed = relay(exchange, client, reply, &head.method).await;
+    Ok(Box::new(reply))
+}
+
+/// Relays the answer to a request of that method.
+pub async fn answer(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    reply: Box<Reply>,
+    method: &Method,
+) -> Result<(), Refusal> {
+    let relayed = relay(exchange, client, reply, method).await;
     // Where an answer broke off, the end of the connection is how the client sees it.
     relayed.inspect_err(|_| exchange.close |= exchange.is_answering())
 }
@@ -213,7 +224,7 @@ fn seems(name: &str, other: &str) -> bool {
 async fn relay(
     exchange: &mut Exchange,
     client: &mut Client,
-    mut reply: Reply,
+    mut reply: Box<Reply>,
     method: &Method,
 ) -> Result<(), Refusal> {
     let deadlines = exchange.deployed.plan.config.deadlines;
@@ -242,16 +253,17 @@ async fn relay(
         } else {
             ready.extend_from_slice(&raw);
         }
+        spare::clear(&mut raw);
         if done && chunked && *method != Method::HEAD {
             last_chunk(&mut ready);
         }
         if !ready.is_empty() {
             ready = client.send(ready, deadlines.write).await?;
+            spare::give_back(&mut ready);
         }
         if done {
             break;
         }
-        raw.clear();
         done = reply.read(&mut raw, client, deadlines.upstream_idle).await?;
     }
     reply.give_back(exchange);

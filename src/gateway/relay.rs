@@ -5,6 +5,7 @@
 use crate::base::hit::Direction;
 use crate::base::judge::Event;
 use crate::base::numbers::to_u64;
+use crate::base::spare::{self, give_back};
 use crate::gateway::answer::{self, Field};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
@@ -64,7 +65,7 @@ pub trait Dialect {
 pub async fn relay(
     exchange: &mut Exchange,
     client: &mut Client,
-    mut reply: Reply,
+    mut reply: Box<Reply>,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
     reply.uncode(exchange.deployed.plan.config.bounds.encodings)?;
@@ -106,7 +107,7 @@ async fn judged(
     let Some(event) = dialect.judged_as() else { return Ok(body) };
     for index in judge::asked(exchange, event) {
         let said = dialect.said(exchange, &body)?;
-        let masks = judge::answer(exchange, (index, event), &said.text, true).await?;
+        let masks = Box::pin(judge::answer(exchange, (index, event), &said.text, true)).await?;
         if masks.is_empty() {
             continue;
         }
@@ -143,7 +144,7 @@ async fn write_whole(
 async fn stream(
     exchange: &mut Exchange,
     client: &mut Client,
-    mut reply: Reply,
+    mut reply: Box<Reply>,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
     exchange.open_stream()?;
@@ -212,18 +213,19 @@ async fn pump(
     let mut over = false;
     let mut bench = Bench::new(exchange, dialect);
     loop {
-        raw.clear();
-        out.clear();
         let read = reply.read(&mut raw, client, idle).await;
         if read.is_err() && bench.is_some() {
             sink.ready.clear();
         }
         let done = read?;
         decoder.push(&raw);
+        spare::clear(&mut raw);
         let ended =
             rewrite(exchange, (&*reply, done), dialect, (&mut decoder, &mut over), &mut out);
+        decoder.rest();
         // What came before a refusal still leaves: it was released.
         sink.put(exchange, &out);
+        spare::clear(&mut out);
         if let Some(bench) = &mut bench {
             bench.heard.push_str(&dialect.take_heard());
             let is_due = bench.is_due(sink.ready.len()) || done;
@@ -303,7 +305,7 @@ impl Bench {
         let heard = std::mem::take(&mut self.heard);
         for index in &self.judges {
             if !heard.is_empty() {
-                judge::answer(exchange, (*index, self.event), &heard, false).await?;
+                Box::pin(judge::answer(exchange, (*index, self.event), &heard, false)).await?;
             }
         }
         Ok(())
@@ -352,6 +354,7 @@ impl Sink {
         }
         let limit = exchange.deployed.plan.config.deadlines.write;
         self.ready = client.send(std::mem::take(&mut self.ready), limit).await?;
+        give_back(&mut self.ready);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! An upstream's answer: its body, read on piece by piece or whole, without framing and codings.
 
+use crate::base::spare::{KEPT_BYTES, give_back};
 use crate::config::model::Encodings;
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
@@ -13,8 +14,10 @@ use crate::wire::socket::Socket;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one read of an answer asks for.
+/// What one read of an answer asks for, while as much comes.
 pub(super) const READ_BYTES: usize = 16 * 1024;
+/// What it asks for where less came: most streams say a few words at a time, and wait in between.
+const TRICKLE_BYTES: usize = KEPT_BYTES;
 /// What one read gives of an answer with a content coding: a bomb must not fill memory in one.
 const DECODED_BYTES: usize = 64 * 1024;
 /// Where an answer to be held whole says how long it is, this much is reserved at once.
@@ -29,6 +32,8 @@ pub struct Reply {
     name: Arc<str>,
     socket: Socket,
     ahead: Vec<u8>,
+    /// What the next read asks for.
+    room: usize,
     decoder: BodyDecoder,
     /// Takes content codings off.
     coding: Option<Box<Decoder>>,
@@ -45,8 +50,12 @@ impl Reply {
         ahead: Vec<u8>,
     ) -> Self {
         let decoder = BodyDecoder::new(head.body);
+        let room = match head.body {
+            BodyLength::Empty | BodyLength::Exact(_) => READ_BYTES,
+            BodyLength::Chunked | BodyLength::UntilClose => TRICKLE_BYTES,
+        };
         let name = Arc::clone(name);
-        Self { head, target, name, socket, ahead, decoder, coding: None, is_over: false }
+        Self { head, target, name, socket, ahead, room, decoder, coding: None, is_over: false }
     }
 
     /// Whether reading on waits for nothing: some of the body is here, or all of it is read.
@@ -116,10 +125,12 @@ impl Reply {
         limit: Duration,
     ) -> Result<bool, Refusal> {
         if self.ahead.is_empty() && !self.decoder.is_done() {
-            let got = self.socket.read_while(&mut self.ahead, READ_BYTES, limit, client.socket());
+            let got = self.socket.read_while(&mut self.ahead, self.room, limit, client.socket());
             match got.await {
                 Ok(0) if self.decoder.ended_by_close() => return Ok(true),
                 Ok(0) => return Err(self.refuse(UpstreamFaultKind::Broken)),
+                Ok(read) if read >= self.room => self.room = READ_BYTES,
+                Ok(read) if read < TRICKLE_BYTES => self.room = TRICKLE_BYTES,
                 Ok(_) => {}
                 Err(error) => return Err(upstream_refusal(error, &self.name)),
             }
@@ -129,6 +140,7 @@ impl Reply {
             .decode(&self.ahead, out)
             .map_err(|_fault| self.refuse(UpstreamFaultKind::Unreadable))?;
         self.ahead.drain(..progress.consumed);
+        give_back(&mut self.ahead);
         Ok(progress.done)
     }
 
@@ -153,6 +165,11 @@ impl Reply {
                 return Ok(body);
             }
         }
+    }
+
+    /// The upstream's name.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// A fault of this upstream.

@@ -42,7 +42,7 @@ use crate::llm::chat::{self, ChatRequest};
 use crate::llm::models;
 use crate::mcp::message::{self, MessageKind};
 use crate::mcp::session::Claims;
-use crate::mcp::transport::{self, Era, TransportFault};
+use crate::mcp::transport::{self, Era};
 use crate::policy::rules::Permit;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -90,15 +90,20 @@ enum Form {
 pub async fn walk(shard: &Rc<Shard>, client: &mut Client, head: &RequestHead) -> After {
     let mut exchange = Exchange::begin(shard, head);
     exchange.client = Some(Arc::clone(&client.origin().address));
-    let walked = way(&mut exchange, client, head).await;
-    conclude(exchange, client, Some(head), walked).await
+    match way(&mut exchange, client, head).await {
+        Ok(()) => {
+            exchange.settle(Outcome::Answered);
+            after(&exchange)
+        }
+        Err(refusal) => Box::pin(conclude(exchange, client, Some(head), refusal)).await,
+    }
 }
 
 /// Answers and records what never became a request.
 pub async fn turn_away(shard: &Rc<Shard>, client: &mut Client, refusal: Refusal) -> After {
     let mut exchange = Exchange::blank(shard);
     exchange.client = Some(Arc::clone(&client.origin().address));
-    conclude(exchange, client, None, Err(refusal)).await
+    Box::pin(conclude(exchange, client, None, refusal)).await
 }
 
 /// The list.
@@ -109,29 +114,39 @@ async fn way(
 ) -> Result<(), Refusal> {
     let leg = route(exchange, client, head)?;
     let identified = caller(exchange, client, head)?;
-    let asked = ask(exchange, client, head, leg).await?;
+    let asked = Box::pin(ask(exchange, client, head, leg)).await?;
     let permit = permit(exchange, &identified)?;
     let lease = lease(exchange, &identified)?;
     let nothing = Text::default();
     let cleared = clear::request(exchange, &asked.raw, asked.text(&nothing))?;
-    let (asked, cleared) = judged(exchange, head, asked, cleared).await?;
+    let (asked, cleared) = Box::pin(judged(exchange, head, asked, cleared)).await?;
     exchange.pass(Gate::Cleared, None);
     let proofs = Proofs { permit: &permit, lease: &lease, cleared: &cleared };
-    match asked.form {
+    let Asked { raw, form } = asked;
+    // Each step is boxed, and what was asked is let go of once it is sent: an answer that streams
+    // for minutes holds what it needs, and no more.
+    match form {
         Form::Chat(request) => {
-            let chat = Chat { head, raw: &asked.raw, request: &request };
-            llm::serve(proofs, exchange, client, &chat).await?;
+            let chat = Chat { head, raw: &raw, request: &request };
+            let reply = Box::pin(llm::ask(proofs, exchange, client, &chat)).await?;
+            let include_usage = request.ask.include_usage;
+            drop((request, raw, cleared));
+            Box::pin(llm::answer(exchange, client, reply, include_usage)).await?;
         }
-        Form::Mcp { ask, session, .. } => {
-            let call = Call { head, raw: &asked.raw, session };
-            mcp::serve(proofs, exchange, client, &ask, call).await?;
+        Form::Mcp { ask, session, text } => {
+            let call = Call { head, raw: &raw, session: session.as_ref() };
+            let reply = Box::pin(mcp::ask(proofs, exchange, client, &ask, call)).await?;
+            drop((text, raw, cleared));
+            Box::pin(mcp::answer(exchange, client, reply, (*ask, session))).await?;
         }
-        Form::Models => list_models(exchange, client, &identified).await?,
-        Form::Scan(ask) => scan::serve(exchange, client, &asked.raw, &ask).await?,
-        Form::Server => say_methods(exchange, client).await?,
-        Form::Route { index, is_decoded, .. } => {
-            let passage = Passage { head, raw: &asked.raw, is_decoded, route: index };
-            passthrough::serve(proofs, exchange, client, passage).await?;
+        Form::Models => Box::pin(list_models(exchange, client, &identified)).await?,
+        Form::Scan(ask) => Box::pin(scan::serve(exchange, client, &raw, &ask)).await?,
+        Form::Server => Box::pin(say_methods(exchange, client)).await?,
+        Form::Route { index, is_decoded, text } => {
+            let passage = Passage { head, raw: &raw, is_decoded, route: index };
+            let reply = Box::pin(passthrough::send_on(proofs, exchange, client, passage)).await?;
+            drop((text, raw, cleared));
+            Box::pin(passthrough::answer(exchange, client, reply, &head.method)).await?;
         }
     }
     exchange.pass(Gate::Relay, None);
@@ -187,7 +202,7 @@ async fn ask(
     let plan = &exchange.deployed.plan;
     let (most, limit) = (plan.config.bounds.body_bytes, plan.config.deadlines.body);
     if matches!(leg, Leg::Mcp(_)) {
-        check_transport(head).map_err(Refusal::Transport)?;
+        mcp::check_transport(head).map_err(Refusal::Transport)?;
     }
     if let Leg::Route(index) = leg {
         passthrough::ask(exchange, head, index)?;
@@ -270,16 +285,6 @@ async fn judged(
         judge::begin(exchange, (index, event), &said.text);
     }
     Ok((asked, cleared.edited()))
-}
-
-/// What the Streamable HTTP transport asks of a head, before a body is read.
-fn check_transport(head: &RequestHead) -> Result<(), TransportFault> {
-    transport::check_origin(head.fields.text("origin"))?;
-    match head.method {
-        Method::GET => transport::check_get(head.fields.text("accept")),
-        Method::POST => transport::check_post(head.fields.text("accept")),
-        _ => Ok(()),
-    }
 }
 
 fn ask_mcp(
@@ -396,12 +401,8 @@ async fn conclude(
     mut exchange: Exchange,
     client: &mut Client,
     head: Option<&RequestHead>,
-    walked: Result<(), Refusal>,
+    refusal: Refusal,
 ) -> After {
-    let Err(refusal) = walked else {
-        exchange.settle(Outcome::Answered);
-        return after(&exchange);
-    };
     exchange.refused_nanos = exchange.lap();
     let outcome = finish::outcome(&refusal, exchange.is_answering());
     let nobody_reads = matches!(refusal, Refusal::ClientGone);

@@ -3,6 +3,8 @@
 //! Lines end with CR, LF or CRLF, and a CRLF may be split over two reads. Text that is not UTF-8
 //! becomes U+FFFD, as every reader of the format does it.
 
+use crate::base::spare::KEPT_BYTES;
+
 /// Reads a stream of events from any split of its bytes.
 pub struct SseDecoder {
     max_event_bytes: usize,
@@ -104,6 +106,16 @@ impl SseDecoder {
         }
         self.check(self.buffer.len() - self.at)?;
         Ok(None)
+    }
+
+    /// Gives back the memory that only what was read needed: the next bytes may be long in coming.
+    pub fn rest(&mut self) {
+        self.buffer.drain(..self.at);
+        self.searched -= self.at;
+        self.at = 0;
+        if self.buffer.capacity() / 2 > self.buffer.len().max(KEPT_BYTES) {
+            self.buffer.shrink_to_fit();
+        }
     }
 
     /// The block at the end of a stream that lacks its empty line. Readers drop it, but a stream
@@ -285,11 +297,25 @@ mod tests {
             while let Some(event) = decoder.next().unwrap() {
                 events.push(event);
             }
+            decoder.rest();
         }
         while let Some(event) = decoder.finish().unwrap() {
             events.push(event);
         }
         events
+    }
+
+    #[test]
+    fn a_decoder_that_rests_keeps_what_was_not_read_and_little_more() {
+        let mut decoder = SseDecoder::new(1 << 20);
+        let long = "x".repeat(40_000);
+        decoder.push(format!("data: {long}\n\ndata: b").as_bytes());
+        assert_eq!(decoder.next(), Ok(Some(data(&long))));
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.rest();
+        assert!(decoder.buffer.capacity() < 100, "{}", decoder.buffer.capacity());
+        decoder.push(b"\n\n");
+        assert_eq!(decoder.next(), Ok(Some(data("b"))));
     }
 
     fn data(text: &str) -> SseEvent {

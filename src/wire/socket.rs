@@ -19,6 +19,7 @@ use monoio::buf::IoBufMut;
 use rustls::{ClientConfig, ServerConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,7 +221,8 @@ impl Socket {
         let mut term = pace.map_or(Term::By(deadline), |pace| Term::Paced(pace, tally));
         let told = match tls {
             Some(session) => {
-                tell_tls((stream, seat), session, &bytes, &mut term).await.map(|()| bytes)
+                let told = Box::pin(tell_tls((stream, seat), session, &bytes, &mut term)).await;
+                told.map(|()| bytes)
             }
             None => say(stream, seat, bytes, &mut term).await,
         };
@@ -338,7 +340,7 @@ impl Socket {
         }
         let life = self.spend()?;
         let read = if self.tls.is_some() {
-            self.read_tls(into, (room, raw_room), deadline, client).await?
+            Box::pin(self.read_tls(into, (room, raw_room), deadline, client)).await?
         } else {
             let bounds = (room, deadline);
             hear_while(&mut self.stream, &self.seat, into, bounds, client)
@@ -380,10 +382,9 @@ impl Socket {
     /// Runs an operation on another socket, and watches meanwhile whether this peer stays.
     async fn attend<T>(
         &mut self,
-        operation: impl Future<Output = Result<T, WireError>>,
+        mut operation: Pin<&mut impl Future<Output = Result<T, WireError>>>,
         deadline: Mono,
     ) -> Result<T, WireError> {
-        let mut operation = std::pin::pin!(operation);
         let patience = deadline.min(self.seat.now().plus(PATIENCE));
         if let Ok(done) = self.seat.guard(Manner::Listen, patience, operation.as_mut()).await {
             return done;
@@ -398,7 +399,7 @@ impl Socket {
             }
             match race(operation.as_mut(), self.stream.readable()).await {
                 Either::First(done) => return done,
-                Either::Second(_) => self.look(deadline).await?,
+                Either::Second(_) => Box::pin(self.look(deadline)).await?,
             }
         }
     }
@@ -470,7 +471,8 @@ async fn hear_while(
     (room, deadline): (usize, Mono),
     client: Option<&mut Socket>,
 ) -> Result<usize, WireError> {
-    let operation = hear(stream, seat, into, room, deadline);
+    // Pinned here and lent on: a future that is handed on is kept at every place it passes.
+    let operation = pin!(hear(stream, seat, into, room, deadline));
     match client {
         Some(client) => client.attend(operation, deadline).await,
         None => operation.await,
@@ -500,7 +502,7 @@ async fn hear(
         let mut buffer = std::mem::take(into);
         buffer.reserve(room);
         let from = buffer.len();
-        let operation = stream.read(buffer.slice_mut(from..from + room));
+        let operation = pin!(stream.read(buffer.slice_mut(from..from + room)));
         let (result, slice) = seat.guard(Manner::Listen, deadline, operation).await?;
         *into = slice.into_inner();
         match result {

@@ -15,6 +15,7 @@ use crate::wire::watch::{Fired, Manner, Seat};
 use monoio::buf::IoBuf;
 use socket2::SockRef;
 use std::io::{self, ErrorKind};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 /// What the kernel keeps unsent of a client's answer before a write waits. So a write waits as soon
@@ -88,7 +89,7 @@ pub(crate) async fn say(
     }
     let mut at = 0;
     while at < bytes.len() {
-        let operation = stream.write(bytes.slice(at..));
+        let operation = pin!(stream.write(bytes.slice(at..)));
         let (result, slice) = match term {
             Term::By(deadline) => seat.guard(Manner::Speak, *deadline, operation).await?,
             Term::Paced(pace, tally) => paced(seat, operation, *pace, tally).await?,
@@ -118,11 +119,10 @@ pub(crate) async fn say(
 /// Waits for one write as long as the peer keeps its pace; what it took is not noted yet.
 async fn paced<T>(
     seat: &Seat,
-    operation: impl Future<Output = T>,
+    mut operation: Pin<&mut impl Future<Output = T>>,
     pace: Pace,
     tally: &mut Tally,
 ) -> Result<T, WireError> {
-    let mut operation = std::pin::pin!(operation);
     let began = seat.now();
     let mut from = began;
     loop {

@@ -15,9 +15,11 @@ use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::profile::View;
+use crate::guard::vault::Vault;
 use crate::http::request::RequestHead;
 use crate::limits::shard::Standing;
 use http::{Method, StatusCode, Version};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub struct Exchange {
     pub passed: Vec<Passed>,
     /// How guards look at it: what is asked, and what is answered.
     pub views: [View; 2],
+    /// The names that masked values go by.
+    pub vault: Rc<RefCell<Vault>>,
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
@@ -166,6 +170,7 @@ impl Exchange {
             standing: None,
             passed: Vec::with_capacity(8),
             views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
+            vault: Rc::default(),
             hits: Vec::new(),
             coverage: Vec::new(),
             upstream: None,

@@ -7,6 +7,7 @@ use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
+use crate::guard::vault::MaskKey;
 use crate::identity::keys::KeyTable;
 use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub ledger: Arc<Ledger>,
     /// Gate *Cleared*.
     pub rules: Arc<Rules>,
+    /// What masked values are named with.
+    pub mask_key: MaskKey,
     /// Seals MCP sessions; the key lives as long as the process.
     pub seal: Arc<Seal>,
     /// The names that metrics may show.
@@ -62,6 +65,10 @@ impl Plan {
         before: Option<&Self>,
     ) -> Result<Self, PlanFault> {
         let rules = Arc::new(Rules::compile(&config.guard).map_err(PlanFault::Pack)?);
+        let mask_key = match &config.guard.mask_key {
+            Some(secret) => MaskKey::new(secret.expose()),
+            None => MaskKey::new(seal.derive(b"ringwall mask key").expose()),
+        };
         let listener_tls = config
             .listeners
             .iter()
@@ -87,6 +94,7 @@ impl Plan {
             ledger: ledger(&config, before),
             labels: Arc::new(labels(&config, &rules)),
             rules,
+            mask_key,
             seal,
             listener_tls,
             target_tls,

@@ -10,7 +10,7 @@ use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
-use crate::guard::mask::{Masks, Value, written};
+use crate::guard::mask::{Masks, written};
 use crate::guard::pack::PackFault;
 use crate::guard::phrases::in_text;
 use crate::guard::profile::View;
@@ -18,6 +18,7 @@ use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
+use crate::guard::vault::Vault;
 use std::sync::Arc;
 
 /// How many bytes of each channel were inspected, decoded; channels without text are left out.
@@ -99,7 +100,17 @@ impl Matcher {
         text: &Text,
         view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
-        let view = view.into();
+        self.clear_with(raw, text, view.into(), &mut Vault::default())
+    }
+
+    /// The same, with the names that values go by.
+    pub fn clear_with(
+        &mut self,
+        raw: &[u8],
+        text: &Text,
+        view: View,
+        vault: &mut Vault,
+    ) -> Result<Cleared, Blocked> {
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
         if !self.rules.is_enabled() {
@@ -120,7 +131,7 @@ impl Matcher {
         };
         let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
-        let mut inspection = Inspection { search, anchors, hits: Vec::new() };
+        let mut inspection = Inspection { search, anchors, vault, hits: Vec::new() };
         let mut phrases = phrases.into_iter();
         let mut phrase = phrases.next();
         for (index, segment) in text.segments().iter().enumerate() {
@@ -147,6 +158,7 @@ impl Matcher {
 struct Inspection<'a> {
     search: Search<'a>,
     anchors: Anchors<'a>,
+    vault: &'a mut Vault,
     hits: Vec<Hit>,
 }
 
@@ -172,8 +184,7 @@ impl Inspection<'_> {
             }
             self.note(one.rule, segment)?;
             if one.action == Action::Mask {
-                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
-                let mask = written(search.rules, search.view, value);
+                let mask = written(&search, &masks.value(text, &one), self.vault);
                 masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
@@ -324,6 +335,7 @@ fn look_at_json(
     run.finish(&search)?;
     let moved = |found: Found| Found {
         span: map.raw(found.span.start - base)..map.raw(found.span.end - base),
+        is_key: map.is_key(found.span.start - base),
         ..found
     };
     Ok(run.drain().map(moved).collect())

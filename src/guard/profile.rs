@@ -276,7 +276,7 @@ mod tests {
         let call = Ask::Mcp(McpAsk { tool, ..McpAsk::default() });
         let name = |team: &str, ask: &Ask, way| {
             let index = profiles.choose(Some(&caller(team)), Some(ask), way);
-            profiles.name(index).map(|name| name.to_string())
+            profiles.name(index).map(ToString::to_string)
         };
         assert_eq!(name("core", &chat, Direction::Request).as_deref(), Some("core"));
         assert_eq!(name("core", &chat, Direction::Response).as_deref(), Some("back"));

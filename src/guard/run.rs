@@ -15,6 +15,7 @@ pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 
 /// What was found, or how far the last mask goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one place")]
 pub struct Found {
     /// Where, counted from the beginning of the text.
     pub span: Range<usize>,
@@ -26,6 +27,10 @@ pub struct Found {
     pub is_bare: bool,
     /// The mask for it has been written already.
     pub is_rest: bool,
+    /// The value may go on behind what was seen of it.
+    pub is_cut: bool,
+    /// It stands in the name of an object's member.
+    pub is_key: bool,
 }
 
 /// The state between two characters of one text.
@@ -203,6 +208,8 @@ impl Run {
                 action: Action::Mask,
                 is_bare: self.bare,
                 is_rest: true,
+                is_cut: false,
+                is_key: false,
             }),
         }
     }
@@ -266,6 +273,9 @@ impl Run {
             && end == length
         {
             self.state = State::Token { rule: last.rule, is_masked: last.action == Action::Mask };
+            if let Some(found) = self.found.last_mut() {
+                found.is_cut = true;
+            }
             self.decided = self.taken;
             self.held.clear();
             self.context = 0;
@@ -287,6 +297,8 @@ impl Run {
             action: found.action,
             is_bare: self.bare,
             is_rest: false,
+            is_cut: false,
+            is_key: false,
         }));
     }
 }

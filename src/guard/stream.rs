@@ -13,8 +13,11 @@ use crate::guard::mask::{Value, written};
 use crate::guard::phrases::Watch;
 use crate::guard::profile::View;
 use crate::guard::rules::Rules;
-use crate::guard::run::Run;
+use crate::guard::run::{Found, Run};
 use crate::guard::search::{BlockedBy, Search, Source};
+use crate::guard::vault::Vault;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the pieces make up.
@@ -39,6 +42,7 @@ pub struct StreamMasker {
     raw_from: usize,
     hits: Hits,
     view: View,
+    vault: Rc<RefCell<Vault>>,
     seen: u64,
     /// The rule that stopped it.
     stopped: Option<Arc<str>>,
@@ -56,6 +60,7 @@ impl StreamMasker {
             raw_from: 0,
             hits: Hits { channel, place, list: Vec::new() },
             view: View::new(Direction::Response, 0),
+            vault: Rc::default(),
             seen: 0,
             stopped: None,
         }
@@ -65,6 +70,13 @@ impl StreamMasker {
     #[must_use]
     pub const fn under(mut self, profile: u16) -> Self {
         self.view.profile = profile;
+        self
+    }
+
+    /// Calls values by the names of that vault.
+    #[must_use]
+    pub fn naming(mut self, vault: Rc<RefCell<Vault>>) -> Self {
+        self.vault = vault;
         self
     }
 
@@ -89,7 +101,7 @@ impl StreamMasker {
         self.watch.push(text, (&rules, self.view), matcher.scratch(), &mut phrases);
         self.note_phrases(&phrases, &rules)?;
         let taken = self.take(text, matcher, &rules);
-        self.release(&rules, out);
+        self.release(matcher, &rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -104,7 +116,7 @@ impl StreamMasker {
         self.watch.scan((&rules, self.view), matcher.scratch(), &mut phrases);
         self.note_phrases(&phrases, &rules)?;
         let ended = self.end(matcher, &rules);
-        self.release(&rules, out);
+        self.release(matcher, &rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -157,7 +169,8 @@ impl StreamMasker {
     }
 
     /// Moves what is decided from `raw` to `out`, with masks in place.
-    fn release(&mut self, rules: &Rules, out: &mut String) {
+    fn release(&mut self, matcher: &Matcher, rules: &Rules, out: &mut String) {
+        let search = search(matcher, rules, self.view);
         let is_json = self.lexer.is_some();
         let decided = self.run.decided();
         let map = &self.map;
@@ -175,9 +188,11 @@ impl StreamMasker {
             let (start, end) = (raw(found.span.start), raw(found.span.end));
             out.push_str(text.get(sent - from..start - from).unwrap_or_default());
             if !found.is_rest {
-                let value = text.get(start - from..end - from).unwrap_or_default();
-                let value = Value { rule: found.rule, text: value };
-                write_mask(&written(rules, self.view, value), found.is_bare, out);
+                let said = text.get(start - from..end - from).unwrap_or_default();
+                let is_key = is_json && map.is_key(found.span.start);
+                let value = Value::new(said, is_json, &Found { is_key, ..found.clone() });
+                let mask = written(&search, &value, &mut self.vault.borrow_mut());
+                write_mask(&mask, found.is_bare, out);
             }
             sent = end;
         }

@@ -19,6 +19,8 @@ pub const CALLER_TEXT_MAX: usize = 200;
 pub const TOOLS_MAX: usize = 32;
 /// What the coverage calls bytes that no guard looked at.
 pub const UNSEEN: &str = "unseen";
+/// What the coverage calls bytes that rules were left out on for want of time.
+pub const SKIPPED: &str = "skipped";
 /// Lines of hits kept; what is over is counted in `hits_dropped`.
 pub const HITS_MAX: usize = 100;
 
@@ -435,9 +437,16 @@ impl Record {
         }
     }
 
-    /// Adds bytes of bodies that passed without a guard's look, in one direction.
-    pub fn add_unseen(&mut self, direction: &'static str, bytes: u64) {
+    /// Adds bytes of bodies that rules were left out on for want of time, in one direction.
+    pub fn add_skipped(&mut self, direction: &'static str, bytes: u64) {
         if bytes > 0 {
+            self.coverage.push(Coverage { direction, channel: SKIPPED, bytes });
+        }
+    }
+
+    /// Adds what passed without a guard's look in one direction: so many parts or bodies, and bytes.
+    pub fn add_unseen(&mut self, direction: &'static str, parts: u64, bytes: u64) {
+        if parts > 0 || bytes > 0 {
             self.coverage.push(Coverage { direction, channel: UNSEEN, bytes });
         }
     }

@@ -1,5 +1,6 @@
 //! The text that guards look at: decoded segments of a body, with the way back to its raw bytes.
 
+use crate::base::numbers::to_u64;
 use std::fmt;
 use std::ops::Range;
 
@@ -8,6 +9,16 @@ use std::ops::Range;
 pub struct Text {
     joined: String,
     segments: Vec<Segment>,
+    unseen: Unseen,
+}
+
+/// Parts of a body that hold no text: nobody can look into them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// How many: pictures, sounds, files, encrypted parts.
+    pub parts: u64,
+    /// How many raw bytes of them the body holds; none where it only refers to one.
+    pub bytes: u64,
 }
 
 /// One piece of text that somebody said.
@@ -161,6 +172,17 @@ impl Text {
         self.joined.push_str(decoded);
         let at = start..self.joined.len();
         self.segments.push(Segment { at, source, channel, trust, place, follows: None });
+    }
+
+    /// A part of the body that holds no text has so many bytes in it.
+    pub fn leave_out(&mut self, bytes: usize) {
+        self.unseen.parts += 1;
+        self.unseen.bytes += to_u64(bytes);
+    }
+
+    /// What was left out.
+    pub const fn unseen(&self) -> Unseen {
+        self.unseen
     }
 
     /// Says that the last segment is read on from this earlier one.

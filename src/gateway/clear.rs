@@ -1,9 +1,11 @@
 //! Gate *Cleared*: hands text to the guard, both ways, and notes what it saw.
 
-use crate::base::hit::{Direction, Hit};
+use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::mask::{Stopped, StreamKey, StreamMask};
+use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
-use crate::base::text::{Channel, Place, Text};
+use crate::base::text::{Channel, Place, Text, Unseen};
+use crate::config::profile_model::{OnError, Uncovered};
 use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
@@ -13,6 +15,7 @@ use crate::guard::restore::{Restorer, restore};
 use crate::guard::stream::{StreamForm, StreamMasker};
 use crate::guard::vault::Vault;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,19 +56,96 @@ fn inspect(
     text: &Text,
     view: View,
 ) -> Result<Cleared, Box<Blocked>> {
-    let mut vault = exchange.vault.borrow_mut();
-    let mut matcher = exchange.deployed.matcher.borrow_mut();
-    let found = matcher.clear_with(raw, text, view, &mut vault);
-    drop((vault, matcher));
-    let (hits, coverage) = match &found {
-        Ok(cleared) => (cleared.hits(), cleared.coverage()),
-        Err(blocked) => (&*blocked.hits, &*blocked.coverage),
+    let deployed = Rc::clone(&exchange.deployed);
+    let options = deployed.plan.rules.profiles().options(view.profile);
+    let on_error = options.map_or(OnError::Closed, |options| options.on_error);
+    let found = ward(on_error, || {
+        let mut vault = exchange.vault.borrow_mut();
+        deployed.matcher.borrow_mut().clear_with(raw, text, view, &mut vault)
+    });
+    let Some(found) = found else {
+        let body = Unseen { parts: 1, bytes: to_u64(raw.len()) };
+        note(exchange, view, FAILED, Action::Flag);
+        leave_out(exchange, view.direction, body, 0);
+        return Ok(Matcher::waive());
+    };
+    let (hits, coverage, skipped) = match &found {
+        Ok(cleared) => (cleared.hits(), cleared.coverage(), cleared.skipped()),
+        Err(blocked) => (&*blocked.hits, &*blocked.coverage, 0),
     };
     exchange.hits.extend_from_slice(hits);
     for &(channel, bytes) in coverage {
         cover(&mut exchange.coverage, view.direction, channel, bytes);
     }
+    leave_out(exchange, view.direction, text.unseen(), skipped);
+    let unseen = match view.direction {
+        Direction::Request => text.unseen().parts + exchange.unseen.0,
+        Direction::Response => text.unseen().parts,
+    };
+    let policy = options.map_or(Uncovered::Pass, |options| options.uncovered);
+    if found.is_ok() && unseen > 0 && deployed.plan.rules.is_enabled() {
+        match policy {
+            Uncovered::Pass => {}
+            Uncovered::Flag => note(exchange, view, UNCOVERED, Action::Flag),
+            Uncovered::Refuse => {
+                note(exchange, view, UNCOVERED, Action::Block);
+                let (rule, hits, coverage) = (Arc::from(UNCOVERED), Vec::new(), Box::default());
+                return Err(Box::new(Blocked { rule, hits, coverage }));
+            }
+        }
+    }
     found.map_err(Box::new)
+}
+
+/// What is found that no pack has a rule for.
+pub const OWN_RULES: [&str; 2] = [UNCOVERED, FAILED];
+/// A body has parts that nobody can look into.
+const UNCOVERED: &str = "coverage.uncovered";
+/// A guard failed, and the body passed unseen.
+const FAILED: &str = "coverage.failed";
+/// Findings that an answer's head tells of.
+const ANNOTATED_MAX: usize = 16;
+
+/// Acts, and gives nothing where that panics and the guard may fail open.
+fn ward<T>(on_error: OnError, act: impl FnOnce() -> T) -> Option<T> {
+    match on_error {
+        OnError::Closed => Some(act()),
+        OnError::Open => catch_unwind(AssertUnwindSafe(act)).ok(),
+    }
+}
+
+fn note(exchange: &mut Exchange, view: View, rule: &'static str, action: Action) {
+    let place = Place { path: "body", indexes: [0, 0] };
+    let (rule, mode, channel) = (Arc::from(rule), Mode::Enforce, Channel::Document);
+    let direction = view.direction;
+    exchange.hits.push(Hit { rule, action, mode, channel, place, direction });
+}
+
+fn leave_out(exchange: &mut Exchange, direction: Direction, unseen: Unseen, skipped: u64) {
+    let [there, back] = &mut exchange.left_out;
+    let own = if direction == Direction::Request { there } else { back };
+    own.unseen.parts += unseen.parts;
+    own.unseen.bytes += unseen.bytes;
+    own.skipped += skipped;
+}
+
+/// What the head of an answer says of what was found so far, where the profile has it so:
+/// `pii.card=mask, injection.secrecy=flag`.
+pub fn annotation(exchange: &Exchange) -> Option<String> {
+    let [view, _] = exchange.views;
+    let options = exchange.deployed.plan.rules.profiles().options(view.profile)?;
+    if !options.annotate {
+        return None;
+    }
+    let mut told: Vec<String> = Vec::new();
+    for hit in exchange.hits.iter().filter(|hit| hit.mode == Mode::Enforce) {
+        let one = format!("{}={}", hit.rule, hit.action.name());
+        let is_plain = one.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain && told.len() < ANNOTATED_MAX && !told.contains(&one) {
+            told.push(one);
+        }
+    }
+    Some(if told.is_empty() { "none".to_owned() } else { told.join(", ") })
 }
 
 /// One run of text: masked, and then given back what it names.

@@ -73,8 +73,14 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
             .collect();
         record.add_coverage(direction.name(), &seen);
     }
-    record.add_unseen(Direction::Request.name(), exchange.unseen.0);
-    record.add_unseen(Direction::Response.name(), exchange.unseen.1);
+    let [there, back] = exchange.left_out;
+    for (direction, out, bytes) in [
+        (Direction::Request, there, exchange.unseen.0),
+        (Direction::Response, back, exchange.unseen.1),
+    ] {
+        record.add_unseen(direction.name(), out.unseen.parts, out.unseen.bytes + bytes);
+        record.add_skipped(direction.name(), out.skipped);
+    }
     record.upstream = upstream(exchange);
     record.bytes = Bytes { received: exchange.bytes_in, sent: exchange.bytes_out };
     record.micros = micros;

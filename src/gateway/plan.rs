@@ -5,6 +5,7 @@
 
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
+use crate::gateway::clear::OWN_RULES;
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
 use crate::guard::vault::MaskKey;
@@ -126,9 +127,10 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
 
 fn labels(config: &Config, rules: &Rules) -> Labels {
     let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    let own = OWN_RULES.map(Arc::from);
     Labels {
         models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
-        rules: Names::new(rules.names().map(Arc::clone).chain(policy)),
+        rules: Names::new(rules.names().map(Arc::clone).chain(policy).chain(own)),
         targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
     }
 }

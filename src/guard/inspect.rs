@@ -2,6 +2,7 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
+use crate::base::clock::Clock;
 use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
@@ -33,14 +34,16 @@ pub struct Matcher {
     rules: Arc<Rules>,
     scratch: Scratch,
     candidates: Vec<Candidate>,
+    clock: Clock,
 }
 
 /// A body was inspected and may go on, with these edits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cleared {
     splices: Splices,
     hits: Vec<Hit>,
     coverage: Coverage,
+    skipped: u64,
 }
 
 /// A rule says no.
@@ -58,6 +61,16 @@ impl Cleared {
     /// The masks.
     pub const fn splices(&self) -> &Splices {
         &self.splices
+    }
+
+    /// How many bytes rules were left out on, for want of time.
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// More edits of the body: what else keeps it safe.
+    pub const fn edits(&mut self) -> &mut Splices {
+        &mut self.splices
     }
 
     /// The masks, to be joined with other edits of the body.
@@ -80,7 +93,7 @@ impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
         let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
-        Ok(Self { rules, scratch, candidates: Vec::new() })
+        Ok(Self { rules, scratch, candidates: Vec::new(), clock: Clock::machine() })
     }
 
     /// The rules it works with.
@@ -91,6 +104,11 @@ impl Matcher {
     /// The working memory of scans.
     pub const fn scratch(&self) -> &Scratch {
         &self.scratch
+    }
+
+    /// Lets a body pass that could not be inspected, where the configuration says so.
+    pub fn waive() -> Cleared {
+        Cleared::default()
     }
 
     /// Inspects the text of the body `raw`.
@@ -111,8 +129,7 @@ impl Matcher {
         view: View,
         vault: &mut Vault,
     ) -> Result<Cleared, Blocked> {
-        let mut cleared =
-            Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
+        let mut cleared = Cleared::default();
         if !self.rules.is_enabled() {
             return Ok(cleared);
         }
@@ -132,9 +149,15 @@ impl Matcher {
         let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
         let mut inspection = Inspection { search, anchors, vault, hits: Vec::new() };
+        let limit = rules.profiles().options(view.profile).and_then(|options| options.budget);
+        let began = limit.map(|limit| (self.clock.mono(), limit));
         let mut phrases = phrases.into_iter();
         let mut phrase = phrases.next();
         for (index, segment) in text.segments().iter().enumerate() {
+            if began.is_some_and(|(began, limit)| self.clock.mono().since(began) > limit) {
+                inspection.search.view.hurried = true;
+                cleared.skipped += to_u64(segment.at.len());
+            }
             let splices = &mut cleared.splices;
             let mut done = Ok(());
             while let Some(own) = phrase.filter(|phrase| phrase.segment == index && done.is_ok()) {
@@ -206,6 +229,7 @@ impl Inspection<'_> {
     fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
         let view = self.search.view.on(segment);
         let action = self.search.rules.get(rule).map(|rule| rule.action(view));
+        let action = action.filter(|action| *action != Action::Allow);
         action.map_or(Ok(()), |action| self.act(rule, action, segment))
     }
 

@@ -136,6 +136,9 @@ impl Walk {
 
     /// Reads a member of an object whose meaning is not known.
     fn member(&mut self, key: Value<'_>, value: Value<'_>, who: Who, place: Place) {
+        if key.as_str() == Some("encrypted_content") && value.as_str().is_some() {
+            self.text.leave_out(value.inner().len());
+        }
         if !is_identifier(key.as_str().unwrap_or_default()) {
             self.string(key, who, place);
         }
@@ -194,6 +197,8 @@ impl Walk {
 
     /// A link is text, since it can carry a secret out; the picture itself is not.
     fn image(&mut self, value: Value<'_>, who: Who, place: Place) {
+        let url = value.member("url").unwrap_or(value);
+        self.text.leave_out(if is_binary(url) { url.inner().len() } else { 0 });
         if is_binary(value) {
             return;
         }
@@ -210,8 +215,10 @@ impl Walk {
     /// Sound: all but its samples, such as the transcript.
     fn media(&mut self, value: Value<'_>, who: Who, place: Place) {
         for (key, value) in value.members() {
-            if !matches!(key.as_str(), Some("data" | "expires_at")) {
-                self.member(key, value, who, place);
+            match key.as_str() {
+                Some("data") => self.text.leave_out(value.inner().len()),
+                Some("expires_at") => {}
+                Some(_) | None => self.member(key, value, who, place),
             }
         }
     }
@@ -220,9 +227,14 @@ impl Walk {
     fn file(&mut self, value: Value<'_>, place: Place) {
         let who = Who { channel: Channel::Document, trust: Trust::Retrieved };
         for (key, value) in value.members() {
-            if !is_binary(value) {
-                self.member(key, value, who, place);
+            if is_binary(value) {
+                self.text.leave_out(value.inner().len());
+                continue;
             }
+            if key.as_str() == Some("file_id") {
+                self.text.leave_out(0);
+            }
+            self.member(key, value, who, place);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Gate *Cleared*: hands text to the guard, both ways, and notes what it saw.
 
+use crate::base::ask::Ask;
 use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::mask::{Stopped, StreamKey, StreamMask};
 use crate::base::numbers::to_u64;
@@ -12,6 +13,7 @@ use crate::gateway::shard::Deployed;
 use crate::guard::inspect::{Blocked, Cleared, Matcher};
 use crate::guard::profile::View;
 use crate::guard::restore::{Restorer, restore};
+use crate::guard::spotlight;
 use crate::guard::stream::{StreamForm, StreamMasker};
 use crate::guard::vault::Vault;
 use std::cell::RefCell;
@@ -30,7 +32,16 @@ pub fn request(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Clear
         let vault = Vault::new(&exchange.deployed.plan.mask_key, caller);
         exchange.vault = Rc::new(RefCell::new(vault));
     }
-    inspect(exchange, raw, text, view).map_err(Refusal::Guard)
+    let mut cleared = inspect(exchange, raw, text, view).map_err(Refusal::Guard)?;
+    let plan = Rc::clone(&exchange.deployed);
+    let options = plan.plan.rules.profiles().options(view.profile);
+    if let (Some(options), Some(Ask::Chat(_))) = (options, &exchange.ask)
+        && plan.plan.rules.is_enabled()
+    {
+        let vault = exchange.vault.borrow();
+        spotlight::apply(options.spotlight, raw, text, &vault, cleared.edits());
+    }
+    Ok(cleared)
 }
 
 /// Inspects what was answered, where it is held whole; gives the masks.

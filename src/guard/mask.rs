@@ -106,8 +106,7 @@ impl<'a> Masks<'a> {
             Form::EscapedString | Form::EscapedJson => Some(RawOffsets::new(inner)),
             Form::Number | Form::PlainString | Form::PlainJson => None,
         };
-        let after = raw.get(segment.source.raw.end..).unwrap_or_default();
-        let is_key = after.strip_prefix(b"\"").is_some_and(names_member);
+        let is_key = is_key(segment, raw);
         Self { segment, offsets, is_number_done: false, is_key }
     }
 
@@ -153,10 +152,11 @@ impl<'a> Masks<'a> {
     }
 }
 
-/// Whether a string that ends here in a JSON body names a member: a colon follows.
-fn names_member(after: &[u8]) -> bool {
-    let next = after.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-    next == Some(&b':')
+/// Whether a segment of a JSON body is the name of an object's member: a colon follows it.
+pub fn is_key(segment: &Segment, raw: &[u8]) -> bool {
+    let after = raw.get(segment.source.raw.end..).unwrap_or_default();
+    let mut after = after.strip_prefix(b"\"").unwrap_or_default().iter();
+    after.find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) == Some(&b':')
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod rules;
 pub mod run;
 pub mod seams;
 pub mod search;
+pub mod spotlight;
 pub mod stream;
 pub mod validators;
 pub mod vault;

@@ -83,11 +83,6 @@ impl MaskKey {
         }
         Key::new(HMAC_SHA256, context.sign().as_ref())
     }
-
-    /// A word that nobody without the key can foresee, for that caller and that purpose.
-    pub fn word(&self, caller: &Caller, purpose: &str) -> String {
-        digest(&self.of(caller), &[purpose.as_bytes()])
-    }
 }
 
 impl Vault {
@@ -119,6 +114,11 @@ impl Vault {
             }
         }
         None
+    }
+
+    /// A word for a text that whoever wrote it cannot foresee; none without a key.
+    pub fn word(&self, text: &str) -> Option<String> {
+        self.key.as_ref().map(|key| digest(key, &[b"mark", text.as_bytes()]))
     }
 
     /// Whether there is anything to give back.

@@ -60,6 +60,9 @@ pub struct Record {
     pub hits: Vec<HitCount>,
     /// Findings beyond [`HITS_MAX`] lines.
     pub hits_dropped: u64,
+    /// What outside judges were asked, and said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<Judge>,
     /// What guards saw.
     pub coverage: Vec<Coverage>,
     /// Where it went; null if nowhere.
@@ -86,11 +89,14 @@ pub enum Kind {
     Other,
     /// A passthrough route.
     Route,
+    /// Texts that were looked at for somebody else.
+    Scan,
 }
 
 impl Kind {
     /// All kinds, in the order of their names.
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Mcp, Self::Models, Self::Other, Self::Route];
+    pub const ALL: [Self; 6] =
+        [Self::Chat, Self::Mcp, Self::Models, Self::Other, Self::Route, Self::Scan];
 
     /// The name in records and metrics.
     pub const fn name(self) -> &'static str {
@@ -100,6 +106,7 @@ impl Kind {
             Self::Models => "models",
             Self::Other => "other",
             Self::Route => "route",
+            Self::Scan => "scan",
         }
     }
 }
@@ -178,7 +185,7 @@ impl Asked {
                 method: CallerText::new(&mcp.method),
                 tool: mcp.tool.as_deref().map(CallerText::new),
             }),
-            Ask::Models | Ask::Server => None,
+            Ask::Models | Ask::Scan | Ask::Server => None,
             Ask::Route(route) => Some(Self::Route {
                 route: CallerText::new(&route.route),
                 path: CallerText::new(&format!("{} {}", route.method, route.path)),
@@ -235,6 +242,22 @@ pub struct Gate {
     /// The rule that decided, if one did.
     #[serde(serialize_with = "shared_option")]
     pub rule: Option<Arc<str>>,
+    /// How long it took, microseconds.
+    pub micros: u64,
+}
+
+/// One question to an outside judge.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judge {
+    /// Which: `judge.NAME`.
+    #[serde(serialize_with = "shared")]
+    pub judge: Arc<str>,
+    /// What it was asked about.
+    pub event: &'static str,
+    /// What it said: `allow`, `block`, `mask`, or `failed`.
+    pub ruling: &'static str,
+    /// Why, in its words, cleaned; or how it failed.
+    pub reasons: Vec<String>,
     /// How long it took, microseconds.
     pub micros: u64,
 }
@@ -388,6 +411,7 @@ impl Record {
             profiles: Profiles::default(),
             hits: Vec::new(),
             hits_dropped: 0,
+            judges: Vec::new(),
             coverage: Vec::new(),
             upstream: None,
             bytes: Bytes::default(),

@@ -79,7 +79,7 @@ pub fn actions(
             actions.push(action);
         }
     }
-    for rule in rules.carried.iter().filter(|rule| rule.is_phrase) {
+    for rule in rules.carried.iter().filter(|rule| rule.is_noted) {
         refuse_masked_phrases(pass, &actions, &places, &rule.name);
     }
     actions
@@ -89,15 +89,17 @@ pub fn actions(
 #[derive(Debug)]
 struct Carried {
     name: String,
-    /// It finds phrases, whose beginning has left before their end is seen.
-    is_phrase: bool,
+    /// It finds phrases, whose beginning has left before their end is seen, or what a detector
+    /// says of a whole text.
+    is_noted: bool,
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 3] = [
+const PACKS: [&str; 4] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
+    include_str!("../../config/packs/structure.toml"),
 ];
 
 fn carried() -> Vec<Carried> {
@@ -107,8 +109,9 @@ fn carried() -> Vec<Carried> {
         let rules = table.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
         for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
             let name = rule.get_ref().get("name").and_then(|name| name.get_ref().as_str());
-            let is_phrase = rule.get_ref().get("phrases").is_some();
-            carried.extend(name.map(|name| Carried { name: name.to_owned(), is_phrase }));
+            let has = |key: &str| rule.get_ref().get(key).is_some();
+            let is_noted = has("phrases") || has("detector");
+            carried.extend(name.map(|name| Carried { name: name.to_owned(), is_noted }));
         }
     }
     carried
@@ -147,7 +150,7 @@ mod tests {
     fn the_carried_rules_are_known() {
         let carried = carried();
         assert!(carried.len() >= 25, "{}", carried.len());
-        let find = |name: &str| carried.iter().find(|rule| rule.name == name).unwrap().is_phrase;
+        let find = |name: &str| carried.iter().find(|rule| rule.name == name).unwrap().is_noted;
         assert!(find("injection.fake_turn") && !find("pii.card"));
     }
 }

@@ -6,6 +6,7 @@ use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::config::judges::Judge;
 use crate::config::profile_model::{GuardOptions, GuardProfile};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// What guards look for and do.
     pub guard: Guard,
+    /// Who is asked outside, in order.
+    pub judges: Vec<Judge>,
     /// The audit log.
     pub audit: Audit,
 }
@@ -142,33 +145,68 @@ pub enum Pinning {
     Off,
 }
 
-/// Bounds on what a client may send or hold.
+/// Bounds on what a client or an upstream may send or hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// Header fields of a request.
     pub header_count: usize,
-    /// Bytes of a request body.
+    /// Bytes of a request's target.
+    pub uri_bytes: usize,
+    /// Bytes of a request body, decoded.
     pub body_bytes: usize,
+    /// What becomes of bodies with a content coding.
+    pub encodings: Encodings,
+    /// Bytes a second that a request body brings at least; 0: any.
+    pub body_rate: u64,
+    /// Bytes a second that a client takes at least of what waits for it; 0: any.
+    pub write_rate: u64,
     /// Bytes of an upstream's answer that is held whole.
     pub answer_bytes: usize,
     /// Bytes of one event of an upstream's stream.
     pub event_bytes: usize,
+    /// Bytes that guards hold back of one stream.
+    pub held_bytes: usize,
+    /// Bytes of the head of an upstream's answer.
+    pub upstream_head_bytes: usize,
+    /// Header fields of an upstream's answer.
+    pub upstream_header_count: usize,
     /// Client connections of one worker.
     pub connections: usize,
+    /// Client connections of all workers.
+    pub connections_total: usize,
+    /// Client connections from one address.
+    pub connections_per_address: u32,
+    /// Streams that one caller has open.
+    pub streams_per_caller: u32,
+    /// Resident memory at which new requests are refused.
+    pub memory_bytes: u64,
+}
+
+/// What becomes of bodies with a content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encodings {
+    /// It is taken off.
+    Decode,
+    /// They are not taken.
+    Refuse,
 }
 
 /// How long each step may take. None limits a stream as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
+    /// A new client connection's first byte.
+    pub first_request: Duration,
     /// A client's request head, from its first byte.
     pub head: Duration,
     /// A client's request body.
     pub body: Duration,
+    /// How long a request body may come slower than the bound says.
+    pub body_grace: Duration,
     /// A client connection between requests.
     pub idle: Duration,
-    /// A client that does not read.
+    /// A client that does not read, or reads slower than the bound says.
     pub write: Duration,
     /// Connecting to an upstream, TLS included.
     pub connect: Duration,

@@ -95,7 +95,8 @@ pub fn bare_target(
 /// Idle connections to an upstream that says nothing of them: as for a provider.
 const BARE_IDLE: usize = 64;
 
-fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
+/// The upstream of a table with a URL, a key and what TLS needs.
+pub fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
     let name = pass.shared(section, "name").unwrap_or_else(|| Arc::from(""));
     let url = url(pass, section, "url").unwrap_or_default();
     let tls = client_tls(pass, section);

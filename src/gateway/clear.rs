@@ -10,7 +10,7 @@ use crate::config::profile_model::{OnError, Uncovered};
 use crate::gateway::exchange::{Exchange, Seen};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::Deployed;
-use crate::guard::inspect::{Blocked, Cleared, Matcher};
+use crate::guard::inspect::{Blocked, Cleared, Matcher, Spot};
 use crate::guard::profile::View;
 use crate::guard::restore::{Restorer, restore};
 use crate::guard::spotlight;
@@ -59,6 +59,34 @@ pub fn answer(exchange: &mut Exchange, raw: &[u8], text: &Text) -> Result<Splice
 fn restores(exchange: &Exchange, view: View) -> bool {
     let profiles = exchange.deployed.plan.rules.profiles();
     profiles.options(view.profile).is_some_and(|options| options.restore)
+}
+
+/// What a scan came to that no rule blocks.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The masks.
+    pub splices: Splices,
+    /// What was found, each with where.
+    pub hits: Vec<(Hit, Spot)>,
+}
+
+/// Inspects text for its own sake: nothing is refused, whatever is found. By the profile of that
+/// name, where there is one; else by the one that fits the exchange.
+pub fn scan(
+    exchange: &mut Exchange,
+    raw: &[u8],
+    text: &Text,
+    (direction, profile): (Direction, Option<&str>),
+) -> Result<Scanned, Box<Blocked>> {
+    let profiles = exchange.deployed.plan.rules.profiles();
+    let caller = exchange.caller.as_deref();
+    let chosen = || profiles.choose(caller, exchange.ask.as_ref(), direction);
+    let profile = profile.and_then(|name| profiles.named(name)).unwrap_or_else(chosen);
+    let cleared = inspect(exchange, raw, text, View::new(direction, profile))?;
+    let matcher = exchange.deployed.matcher.borrow();
+    let hits = cleared.hits().iter().cloned().zip(matcher.spots().iter().cloned()).collect();
+    drop(matcher);
+    Ok(Scanned { splices: cleared.into_splices(), hits })
 }
 
 fn inspect(
@@ -166,6 +194,16 @@ struct StreamRun {
     restorer: Option<Restorer>,
 }
 
+impl StreamRun {
+    /// Passes masked text on, with what the request held where it is named.
+    fn give(&mut self, masked: &str, vault: &Vault, out: &mut String) {
+        match &mut self.restorer {
+            Some(restorer) => restorer.push(masked, vault, out),
+            None => out.push_str(masked),
+        }
+    }
+}
+
 /// The maskers of one streamed answer, one for each run of text.
 #[derive(Debug)]
 pub struct StreamGuard {
@@ -177,6 +215,10 @@ pub struct StreamGuard {
     hits: Vec<Hit>,
     seen: Vec<Seen>,
     blocked: Option<Box<Blocked>>,
+    /// What was released since somebody fetched it, where somebody does.
+    heard: Option<String>,
+    /// Bytes that all runs together hold back.
+    held: usize,
 }
 
 impl StreamGuard {
@@ -198,6 +240,24 @@ impl StreamGuard {
             hits: Vec::new(),
             seen: Vec::new(),
             blocked: None,
+            held: 0,
+            heard: None,
+        }
+    }
+
+    /// Keeps what is released, for [`StreamGuard::take_heard`].
+    pub fn listen(&mut self) {
+        self.heard = Some(String::new());
+    }
+
+    /// What was released since the last time, all runs together.
+    pub fn take_heard(&mut self) -> String {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn hear(&mut self, released: Option<&str>) {
+        if let (Some(heard), Some(released)) = (&mut self.heard, released) {
+            heard.push_str(released);
         }
     }
 
@@ -221,6 +281,7 @@ impl StreamGuard {
     fn close(&mut self, key: StreamKey) {
         let Some(index) = self.runs.iter().position(|(known, _)| *known == key) else { return };
         let (_, mut run) = self.runs.swap_remove(index);
+        self.held = self.held.saturating_sub(run.masker.held_bytes());
         self.hits.append(&mut run.masker.take_hits());
         cover(&mut self.seen, Direction::Response, key.channel, run.masker.seen_bytes());
     }
@@ -245,26 +306,32 @@ impl StreamGuard {
             self.runs.len() - 1
         });
         let Some((_, run)) = self.runs.get_mut(index) else { return Ok(()) };
+        let before = run.masker.held_bytes();
         act(run, &mut self.deployed.matcher.borrow_mut()).map_err(|blocked| {
             let rule = Arc::clone(&blocked.rule);
             self.blocked = Some(Box::new(blocked));
             Stopped { rule }
-        })
+        })?;
+        self.held = (self.held + run.masker.held_bytes()).saturating_sub(before);
+        if self.held > self.deployed.plan.config.bounds.held_bytes {
+            // No rule blocks: the upstream writes more at once than anything that answers does.
+            return Err(Stopped { rule: Arc::from("bounds.held") });
+        }
+        Ok(())
     }
 }
 
 impl StreamMask for StreamGuard {
     fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
         let vault = Rc::clone(&self.vault);
-        self.with(key, |run, matcher| {
-            let Some(restorer) = &mut run.restorer else {
-                return run.masker.push(matcher, text, out);
-            };
-            let mut masked = String::new();
+        let mut masked = String::new();
+        let pushed = self.with(key, |run, matcher| {
             let pushed = run.masker.push(matcher, text, &mut masked);
-            restorer.push(&masked, &vault.borrow(), out);
+            run.give(&masked, &vault.borrow(), out);
             pushed
-        })
+        });
+        self.hear(Some(&masked));
+        pushed
     }
 
     fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
@@ -272,16 +339,16 @@ impl StreamMask for StreamGuard {
             return Ok(());
         }
         let vault = Rc::clone(&self.vault);
+        let mut masked = String::new();
         let finished = self.with(key, |run, matcher| {
-            let Some(restorer) = &mut run.restorer else {
-                return run.masker.finish(matcher, out);
-            };
-            let mut masked = String::new();
-            run.masker.finish(matcher, &mut masked)?;
-            restorer.push(&masked, &vault.borrow(), out);
-            restorer.finish(&vault.borrow(), out);
-            Ok(())
+            let finished = run.masker.finish(matcher, &mut masked);
+            run.give(&masked, &vault.borrow(), out);
+            if let Some(restorer) = &mut run.restorer {
+                restorer.finish(&vault.borrow(), out);
+            }
+            finished
         });
+        self.hear(Some(&masked));
         self.close(key);
         finished
     }

@@ -2,7 +2,9 @@
 //! back.
 
 use crate::base::ask::ChatAsk;
+use crate::base::judge::Event;
 use crate::base::splice::Splices;
+use crate::base::text::Channel;
 use crate::config::model::ModelRoute;
 use crate::gateway::answer::Field;
 use crate::gateway::clear::{self, StreamGuard};
@@ -10,7 +12,9 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
-use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
+use crate::gateway::reply::Reply;
+use crate::gateway::said::Said;
+use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, send};
 use crate::guard::inspect::Cleared;
 use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
@@ -25,6 +29,9 @@ use std::sync::Arc;
 /// Fields of the client's that a provider may need; all others stay here.
 const PASSING: &[&str] =
     &["idempotency-key", "openai-beta", "openai-organization", "openai-project", "tracestate"];
+/// What an outside judge reads of an answer.
+const ANSWERED: &[Channel] =
+    &[Channel::Assistant, Channel::Reasoning, Channel::Refusal, Channel::ToolArguments];
 /// A comment of an event stream, with nothing in it.
 const KEEP_ALIVE: &[u8] = b":\n\n";
 /// How we name ourselves to upstreams.
@@ -184,5 +191,23 @@ impl Dialect for ChatDialect {
     fn report(&mut self, exchange: &mut Exchange) {
         exchange.usage = self.stream.usage().or(exchange.usage);
         self.guard.report(exchange);
+    }
+
+    fn judged_as(&self) -> Option<Event> {
+        Some(Event::Response)
+    }
+
+    fn said(&self, exchange: &Exchange, body: &[u8]) -> Result<Said, Refusal> {
+        let json = exchange.shard.reader.borrow_mut().read(body);
+        let json = json.map_err(|_unreadable| self.unreadable())?;
+        Ok(Said::of(&answer::read(&json).text, ANSWERED))
+    }
+
+    fn listen(&mut self) {
+        self.guard.listen();
+    }
+
+    fn take_heard(&mut self) -> String {
+        self.guard.take_heard()
     }
 }

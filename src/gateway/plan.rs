@@ -6,6 +6,8 @@
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
 use crate::gateway::clear::OWN_RULES;
+use crate::gateway::judge::rule_name;
+use crate::gateway::pressure::Pressure;
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
 use crate::guard::vault::MaskKey;
@@ -39,6 +41,8 @@ pub struct Plan {
     pub mask_key: MaskKey,
     /// Seals MCP sessions; the key lives as long as the process.
     pub seal: Arc<Seal>,
+    /// Whether memory is short; one for the life of the process.
+    pub pressure: Arc<Pressure>,
     /// The names that metrics may show.
     pub labels: Arc<Labels>,
     /// TLS of each listener.
@@ -90,6 +94,7 @@ impl Plan {
         let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
         Ok(Self {
             generation: before.map_or(1, |plan| plan.generation + 1),
+            pressure: before.map_or_else(Arc::default, |plan| Arc::clone(&plan.pressure)),
             keys: KeyTable::new(&config.callers),
             policy: Policy::new(&config.rules),
             ledger: ledger(&config, before),
@@ -127,10 +132,12 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
 
 fn labels(config: &Config, rules: &Rules) -> Labels {
     let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    let judges = (0..config.judges.len()).map(|index| rule_name(config, index));
     let own = OWN_RULES.map(Arc::from);
+    let rules = rules.names().map(Arc::clone).chain(policy).chain(judges).chain(own);
     Labels {
         models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
-        rules: Names::new(rules.names().map(Arc::clone).chain(policy).chain(own)),
+        rules: Names::new(rules),
         targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
     }
 }

@@ -7,6 +7,7 @@ use crate::base::ask::Ask;
 use crate::base::ids::RequestId;
 use crate::base::numbers::to_u64;
 use crate::gateway::answer::{self, Field};
+use crate::gateway::decode;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Leg, RouteFault};
@@ -33,14 +34,17 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         (Some(Leg::Mcp(_)), _) => {
             (refusal.status(), json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
         }
-        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Server) | None, _) => {
+        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Scan | Leg::Server) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());
             (status, error::body(kind, &refusal.message(), refusal.code(), param))
         }
     };
-    let ours = fields(refusal);
+    let mut ours = fields(refusal);
+    if matches!(refusal, Refusal::Route(RouteFault::Encoding)) {
+        ours.push(("accept-encoding", decode::accepted(exchange).into()));
+    }
     let length = BodyLength::Exact(to_u64(body.len()));
     let mut out = answer::head(exchange, status, None, &ours, length)?;
     // RFC 9110 §9.3.2: the answer to HEAD has a length and no body.
@@ -89,7 +93,7 @@ fn fields(refusal: &Refusal) -> Vec<Field> {
         fields.push(("x-ratelimit-limit-requests", standing.limit.to_string()));
         fields.push(("x-ratelimit-remaining-requests", standing.remaining.to_string()));
         fields.push(("x-ratelimit-reset-requests", format!("{wait}s")));
-    } else if matches!(refusal, Refusal::AuditDown | Refusal::Stopped) {
+    } else if matches!(refusal, Refusal::AuditDown | Refusal::Pressure | Refusal::Stopped) {
         fields.push(("retry-after", "1".into()));
     } else if matches!(refusal, Refusal::Identity(_)) {
         // RFC 9110 §11.6.1: a 401 names how to authenticate.

@@ -9,17 +9,19 @@ use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
+use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
 use crate::guard::mask::{Masks, written};
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::in_text;
+use crate::guard::phrases::{Phrase, in_text};
 use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
 use crate::guard::vault::Vault;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many bytes of each channel were inspected, decoded; channels without text are left out.
@@ -35,6 +37,7 @@ pub struct Matcher {
     scratch: Scratch,
     candidates: Vec<Candidate>,
     clock: Clock,
+    spots: Vec<Spot>,
 }
 
 /// A body was inspected and may go on, with these edits.
@@ -44,6 +47,18 @@ pub struct Cleared {
     hits: Vec<Hit>,
     coverage: Coverage,
     skipped: u64,
+}
+
+/// Where a hit lies in the decoded text, for tools that show or measure it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The index of its rule.
+    pub rule: u16,
+    /// The index of its segment.
+    pub segment: usize,
+    /// From the segment's beginning, in bytes; `None` where a rule speaks of the whole segment, or
+    /// of a value over several.
+    pub span: Option<Range<usize>>,
 }
 
 /// A rule says no.
@@ -78,6 +93,12 @@ impl Cleared {
         self.splices
     }
 
+    /// The same once its edits have been made in the body itself.
+    #[must_use]
+    pub fn edited(self) -> Self {
+        Self { splices: Splices::default(), ..self }
+    }
+
     /// What was found, without the values.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
@@ -93,7 +114,8 @@ impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
         let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
-        Ok(Self { rules, scratch, candidates: Vec::new(), clock: Clock::machine() })
+        let (candidates, spots) = (Vec::new(), Vec::new());
+        Ok(Self { rules, scratch, candidates, clock: Clock::machine(), spots })
     }
 
     /// The rules it works with.
@@ -109,6 +131,11 @@ impl Matcher {
     /// Lets a body pass that could not be inspected, where the configuration says so.
     pub fn waive() -> Cleared {
         Cleared::default()
+    }
+
+    /// Where each hit of the last inspection lies, in the order of its hits.
+    pub fn spots(&self) -> &[Spot] {
+        &self.spots
     }
 
     /// Inspects the text of the body `raw`.
@@ -130,15 +157,26 @@ impl Matcher {
         vault: &mut Vault,
     ) -> Result<Cleared, Blocked> {
         let mut cleared = Cleared::default();
+        self.spots.clear();
         if !self.rules.is_enabled() {
             return Ok(cleared);
         }
         cleared.coverage = coverage(text);
+        let profile = self.rules.profiles().options(view.profile);
+        let limit = profile.and_then(|options| options.budget);
+        let until = limit.map(|limit| (self.clock.mono(), limit));
+        let is_late = || until.is_some_and(|(began, limit)| self.clock.mono().since(began) > limit);
         self.candidates.clear();
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let phrases = in_text(rules, text, &self.candidates, scan, view);
+        let mut noted = in_text(rules, text, &self.candidates, scan, view);
+        let view = View { hurried: is_late(), ..view };
+        let detected = detect::in_text(rules, text, view);
+        noted.extend(
+            detected.into_iter().map(|found| Phrase { segment: found.segment, rule: found.rule }),
+        );
+        noted.sort_unstable();
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
         let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
@@ -148,23 +186,22 @@ impl Matcher {
         };
         let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
-        let mut inspection = Inspection { search, anchors, vault, hits: Vec::new() };
-        let limit = rules.profiles().options(view.profile).and_then(|options| options.budget);
-        let began = limit.map(|limit| (self.clock.mono(), limit));
-        let mut phrases = phrases.into_iter();
-        let mut phrase = phrases.next();
+        let spots = &mut self.spots;
+        let mut inspection = Inspection { search, anchors, vault, hits: Vec::new(), spots };
+        let mut noted = noted.into_iter();
+        let mut next = noted.next();
         for (index, segment) in text.segments().iter().enumerate() {
-            if began.is_some_and(|(began, limit)| self.clock.mono().since(began) > limit) {
+            if inspection.search.view.hurried || is_late() {
                 inspection.search.view.hurried = true;
                 cleared.skipped += to_u64(segment.at.len());
             }
             let splices = &mut cleared.splices;
             let mut done = Ok(());
-            while let Some(own) = phrase.filter(|phrase| phrase.segment == index && done.is_ok()) {
-                done = inspection.note(own.rule, segment);
-                phrase = phrases.next();
+            while let Some(own) = next.filter(|next| next.segment == index && done.is_ok()) {
+                done = inspection.note(own.rule, (index, segment), None);
+                next = noted.next();
             }
-            let done = done.and_then(|()| inspection.mask(raw, text, segment, splices));
+            let done = done.and_then(|()| inspection.mask(raw, text, (index, segment), splices));
             if let Err(rule) = done {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
@@ -183,7 +220,11 @@ struct Inspection<'a> {
     anchors: Anchors<'a>,
     vault: &'a mut Vault,
     hits: Vec<Hit>,
+    spots: &'a mut Vec<Spot>,
 }
+
+/// A segment and its index.
+type Numbered<'a> = (usize, &'a Segment);
 
 impl Inspection<'_> {
     /// Masks one segment; an error names the rule that blocks.
@@ -191,13 +232,13 @@ impl Inspection<'_> {
         &mut self,
         raw: &[u8],
         text: &Text,
-        segment: &Segment,
+        (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
         let search = Search { view: self.search.view.on(segment), ..self.search };
         let found = match look(text, segment, &search, &mut self.anchors) {
             Ok(found) => found,
-            Err(block) => return self.note(block.rule, segment),
+            Err(block) => return self.note(block.rule, (index, segment), None),
         };
         let mut masks = Masks::new(segment, raw);
         for one in found {
@@ -205,7 +246,7 @@ impl Inspection<'_> {
                 masks.write(&one.span, "", false, splices);
                 continue;
             }
-            self.note(one.rule, segment)?;
+            self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
                 let mask = written(&search, &masks.value(text, &one), self.vault);
                 masks.write(&one.span, &mask, one.is_bare, splices);
@@ -219,22 +260,33 @@ impl Inspection<'_> {
         let search = Search { source: Source::Scan, ..self.search };
         for one in crossings(text, &search) {
             if let Some(segment) = text.segments().get(one.segment) {
-                self.act(one.rule, one.action, segment)?;
+                self.act(one.rule, one.action, (one.segment, segment), None)?;
             }
         }
         Ok(())
     }
 
     /// Records a finding; it is an error if its rule blocks.
-    fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
-        let view = self.search.view.on(segment);
+    fn note(
+        &mut self,
+        rule: u16,
+        segment: Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let view = self.search.view.on(segment.1);
         let action = self.search.rules.get(rule).map(|rule| rule.action(view));
         let action = action.filter(|action| *action != Action::Allow);
-        action.map_or(Ok(()), |action| self.act(rule, action, segment))
+        action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
-    fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
-        let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
+    fn act(
+        &mut self,
+        index: u16,
+        action: Action,
+        (at, segment): Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
         let view = self.search.view.on(segment);
         let told = rule.told(view, action);
         // What blocks is always told: it is why.
@@ -244,6 +296,7 @@ impl Inspection<'_> {
             let direction = view.direction;
             let (action, mode) = told;
             self.hits.push(Hit { rule: name, action, mode, channel, place, direction });
+            self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
     }
@@ -393,9 +446,13 @@ mod tests {
 
     /// A text of one segment that stands in the raw body as it is.
     fn whole(said: &str, form: Form) -> Text {
+        of_channel(said, form, Channel::User)
+    }
+
+    fn of_channel(said: &str, form: Form, channel: Channel) -> Text {
         let mut text = Text::default();
         let source = Source { raw: 0..said.len(), form };
-        text.push(said, source, Channel::User, Trust::Caller, PLACE);
+        text.push(said, source, channel, Trust::Caller, PLACE);
         text
     }
 
@@ -434,14 +491,18 @@ mod tests {
         let mut matcher = matcher(&[]);
         for rule in PACKS.iter().flat_map(|(name, text)| read(name, text).unwrap()) {
             let name = rule.name.as_str();
+            let as_said = |said: &str| of_channel(said, Form::PlainString, rule.channel);
             let around = |said: &String| [said.clone(), format!("so: {said}, then\n")];
             for said in rule.positive.iter().flat_map(around) {
-                let cleared = clear(&mut matcher, &said).unwrap();
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(hits.contains(&name), "{name}: {said}: {hits:?}");
             }
             for said in &rule.negative {
-                let cleared = clear(&mut matcher, &format!("so {said} then")).unwrap();
+                let said = format!("so {said} then");
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(!hits.contains(&name), "{name}: {said}");
             }

@@ -3,11 +3,14 @@
 //! `rules` compiles the packs, `inspect` clears a whole body, `stream` masks text that arrives in
 //! pieces. Both use `run`, so that the same text gives the same result however it was cut.
 
+pub mod airs;
 pub mod arguments;
 pub mod classes;
+pub mod detect;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;
+pub mod judge;
 pub mod mask;
 pub mod pack;
 pub mod phrases;
@@ -19,5 +22,7 @@ pub mod seams;
 pub mod search;
 pub mod spotlight;
 pub mod stream;
+pub mod structure;
 pub mod validators;
 pub mod vault;
+pub mod webhook;

@@ -63,6 +63,13 @@ pub fn in_text(
     found
 }
 
+/// Where the first phrase of that rule stands, for tools that show it.
+pub fn place_of(rules: &Rules, rule: u16, said: &str) -> Option<Range<usize>> {
+    let Some(Kind::Phrase(phrases)) = rules.get(rule).map(Rule::kind) else { return None };
+    let found = phrases.iter().filter_map(|phrase| phrase.find(said));
+    found.map(|found| found.range()).min_by_key(|found| found.start)
+}
+
 /// Looks for phrases in a stream.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -143,6 +150,6 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
     match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
-        Some(Kind::Entity(_)) | None => false,
+        Some(Kind::Entity(_) | Kind::Detector(_)) | None => false,
     }
 }

@@ -175,6 +175,12 @@ impl Profiles {
         fitting.next().map_or(0, |(index, _)| index)
     }
 
+    /// The index of the profile of that name.
+    pub fn named(&self, name: &str) -> Option<u16> {
+        let mut all = (0..).zip(&self.list);
+        all.find(|(_, own)| own.name.as_deref() == Some(name)).map(|(index, _)| index)
+    }
+
     /// Its name, if it has one.
     pub fn name(&self, profile: u16) -> Option<&Arc<str>> {
         self.list.get(usize::from(profile)).and_then(|own| own.name.as_ref())
@@ -199,7 +205,7 @@ fn fits(scope: &GuardScope, caller: Option<&Caller>, ask: Option<&Ask>) -> bool 
             tool = mcp.tool.as_deref();
         }
         Some(Ask::Route(asked)) => route = Some(&*asked.route),
-        Some(Ask::Models | Ask::Server) | None => {}
+        Some(Ask::Models | Ask::Scan | Ask::Server) | None => {}
     }
     let is_said = |(name, value): &(Arc<str>, Arc<str>)| {
         let own = caller.map_or(&[][..], |caller| &caller.metadata);

@@ -4,8 +4,11 @@
 
 use crate::base::hit::{Action, Mode};
 use crate::config::model::Guard;
+use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
-use crate::guard::pack::{PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read};
+use crate::guard::pack::{
+    PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+};
 use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::validators::Check;
 use regex::Regex;
@@ -24,6 +27,7 @@ pub struct Rules {
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
+    detectors: Detectors,
 }
 
 /// One rule, compiled.
@@ -42,6 +46,8 @@ pub enum Kind {
     Entity(Box<Entity>),
     /// Phrases.
     Phrase(Vec<Regex>),
+    /// What a detector finds.
+    Detector(PackDetector),
 }
 
 /// A value to look for, compiled.
@@ -82,11 +88,11 @@ impl Rule {
         &self.kind
     }
 
-    /// The value it looks for, if it is not a phrase.
+    /// The value it looks for, if it looks for one.
     pub const fn entity(&self) -> Option<&Entity> {
         match &self.kind {
             Kind::Entity(entity) => Some(entity),
-            Kind::Phrase(_) => None,
+            Kind::Phrase(_) | Kind::Detector(_) => None,
         }
     }
 }
@@ -121,13 +127,14 @@ impl Rules {
                     expressions.extend(anchor(&entity, index));
                     Kind::Entity(Box::new(compile_entity(entity, &name)?))
                 }
-                PackKind::Phrase(_) if acts.iter().any(Act::masks) => {
+                PackKind::Phrase(_) | PackKind::Detector(_) if acts.iter().any(Act::masks) => {
                     return Err(PackFault::PhraseMask((&*name).into()));
                 }
                 PackKind::Phrase(texts) => {
                     expressions.extend(bounded(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
+                PackKind::Detector(detector) => Kind::Detector(detector),
             };
             list.push(Rule { name, acts, kind });
         }
@@ -137,9 +144,10 @@ impl Rules {
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
-        let phrases = of(|rule| rule.entity().is_none());
+        let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
+        let detectors = Detectors::of(&list);
         let (enabled, profiles) = (config.enabled, Profiles::new(config));
-        Ok(Self { enabled, profiles, list, database, anchored, marked, phrases })
+        Ok(Self { enabled, profiles, list, database, anchored, marked, phrases, detectors })
     }
 
     /// The names of all rules that do something.
@@ -186,6 +194,11 @@ impl Rules {
     /// Entities that a digit or an `@` nominates.
     pub fn marked(&self) -> &[u16] {
         &self.marked
+    }
+
+    /// The rules that are detectors.
+    pub const fn detectors(&self) -> &Detectors {
+        &self.detectors
     }
 
     /// Phrase rules.

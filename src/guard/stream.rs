@@ -8,6 +8,7 @@ use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
+use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
 use crate::guard::mask::{Value, written};
 use crate::guard::phrases::Watch;
@@ -34,6 +35,7 @@ pub enum StreamForm {
 pub struct StreamMasker {
     run: Run,
     watch: Watch,
+    lookout: Lookout,
     lexer: Option<Lexer>,
     map: RawMap,
     /// Raw text that has not left.
@@ -54,6 +56,7 @@ impl StreamMasker {
         Self {
             run: Run::default(),
             watch: Watch::default(),
+            lookout: Lookout::new(channel),
             lexer: (form == StreamForm::Json).then(Lexer::default),
             map: RawMap::default(),
             raw: String::new(),
@@ -97,9 +100,10 @@ impl StreamMasker {
         self.seen += to_u64(text.len());
         self.raw.push_str(text);
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.push(text, (&rules, self.view), matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.push(text, (&rules, self.view), matcher.scratch(), &mut noted);
+        self.lookout.push(text, (&rules, self.view), &mut noted);
+        self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
         self.release(matcher, &rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
@@ -112,9 +116,10 @@ impl StreamMasker {
         }
         self.check_stopped()?;
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.scan((&rules, self.view), matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.scan((&rules, self.view), matcher.scratch(), &mut noted);
+        self.lookout.finish((&rules, self.view), &mut noted);
+        self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
         self.release(matcher, &rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
@@ -203,8 +208,8 @@ impl StreamMasker {
         self.map.forget(decided);
     }
 
-    fn note_phrases(&mut self, phrases: &[u16], rules: &Rules) -> Result<(), Blocked> {
-        for &index in phrases {
+    fn note_rules(&mut self, noted: &[u16], rules: &Rules) -> Result<(), Blocked> {
+        for &index in noted {
             let Some(rule) = rules.get(index) else { continue };
             let action = rule.action(self.view);
             if action == Action::Block {

@@ -303,6 +303,7 @@ pub struct Merged {
 
 /// What the control thread counts.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a metric")]
 pub struct Control {
     /// How many wait in each queue between threads.
     pub queues: Vec<(&'static str, u64)>,
@@ -316,6 +317,10 @@ pub struct Control {
     pub in_flight: u64,
     /// Threads that serve.
     pub workers: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Whether new work is refused for want of memory.
+    pub memory_is_short: bool,
 }
 
 impl Merged {

@@ -7,8 +7,10 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod bounds;
 mod certificates;
 mod cli;
+mod corpus;
 mod crash;
 mod doors;
 mod drain;
@@ -16,13 +18,16 @@ mod evidence;
 mod faults;
 mod forward;
 mod house;
+mod judges;
 mod limits;
 mod observe;
 mod passthrough;
+mod profiles;
 mod puppet;
 mod record;
 mod reload;
 mod serve;
+mod strangers;
 mod stream;
 mod support;
 mod sweep;

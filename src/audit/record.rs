@@ -461,18 +461,9 @@ impl Record {
         }
     }
 
-    /// Adds bytes of bodies that rules were left out on for want of time, in one direction.
-    pub fn add_skipped(&mut self, direction: &'static str, bytes: u64) {
-        if bytes > 0 {
-            self.coverage.push(Coverage { direction, channel: SKIPPED, bytes });
-        }
-    }
-
-    /// Adds what passed without a guard's look in one direction: so many parts or bodies, and bytes.
-    pub fn add_unseen(&mut self, direction: &'static str, parts: u64, bytes: u64) {
-        if parts > 0 || bytes > 0 {
-            self.coverage.push(Coverage { direction, channel: UNSEEN, bytes });
-        }
+    /// Adds what was not looked at one way: [`UNSEEN`] or [`SKIPPED`].
+    pub fn add_left_out(&mut self, direction: &'static str, channel: &'static str, bytes: u64) {
+        self.coverage.push(Coverage { direction, channel, bytes });
     }
 
     /// The record as one line of JSON, without the newline.

@@ -7,7 +7,7 @@ use crate::base::hit::{Action, Mode, Style};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::config::judges::Judge;
-use crate::config::profile_model::{GuardOptions, GuardProfile};
+use crate::config::profile_model::{GuardOptions, GuardProfile, Spotlight};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -444,6 +444,20 @@ impl Default for Guard {
             profiles: Vec::new(),
             actions: Vec::new(),
         }
+    }
+}
+
+impl Guard {
+    /// Whether something is made with a key, and there is none but one of this process.
+    pub fn lacks_key(&self) -> bool {
+        let named = self.profiles.iter().map(|profile| (&profile.actions, &profile.options));
+        let mut all = std::iter::once((&self.actions, &self.options)).chain(named);
+        let keyed =
+            |action: &GuardAction| matches!(action.style, Some(Style::Hash | Style::Pseudonym));
+        self.mask_key.is_none()
+            && all.any(|(actions, options)| {
+                options.spotlight != Spotlight::Off || actions.iter().any(keyed)
+            })
     }
 }
 

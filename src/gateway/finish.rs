@@ -2,7 +2,7 @@
 
 use crate::audit::record::{
     Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
-    Record, Refused, Upstream, Who,
+    Record, Refused, SKIPPED, UNSEEN, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::{Direction, Mode};
@@ -84,8 +84,12 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
         (Direction::Request, there, exchange.unseen.0),
         (Direction::Response, back, exchange.unseen.1),
     ] {
-        record.add_unseen(direction.name(), out.unseen.parts, out.unseen.bytes + bytes);
-        record.add_skipped(direction.name(), out.skipped);
+        if out.unseen.parts > 0 || bytes > 0 {
+            record.add_left_out(direction.name(), UNSEEN, out.unseen.bytes + bytes);
+        }
+        if out.skipped > 0 {
+            record.add_left_out(direction.name(), SKIPPED, out.skipped);
+        }
     }
     record.upstream = upstream(exchange);
     record.bytes = Bytes { received: exchange.bytes_in, sent: exchange.bytes_out };

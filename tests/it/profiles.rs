@@ -1,7 +1,8 @@
 //! Guard profiles from outside: who gets which, and what is done under each.
 
-use crate::support::{Answer, Gateway, KEY, LIMITED_KEY, config, upstreams};
+use crate::support::{Answer, Gateway, KEY, LIMITED_KEY, config, until, upstreams};
 use ringwall::demo::serve::Running;
+use std::time::Duration;
 
 const ADDRESS: &str = "ada@example.com";
 
@@ -17,6 +18,16 @@ fn ask(gateway: &Gateway, key: &str, content: serde_json::Value, stream: bool) -
     let body =
         serde_json::json!({ "model": "demo-model", "messages": [message], "stream": stream });
     gateway.post_as(key, "/v1/chat/completions", &body.to_string())
+}
+
+/// The audit log, once so many exchanges are in it.
+fn records(gateway: &Gateway, count: usize) -> String {
+    let mut text = String::new();
+    until(Duration::from_secs(20), || {
+        text = gateway.audit_text();
+        text.matches("\"outcome\"").count() >= count
+    });
+    text
 }
 
 /// What a client of a stream reads.
@@ -50,7 +61,7 @@ fn a_pseudonym_that_the_model_repeats_is_the_callers_own_value_again() {
         let kept = read(LIMITED_KEY);
         assert!(!kept.contains(ADDRESS) && kept.contains("Write to [EMAIL_"), "{kept}");
     }
-    let records = gateway.audit_text();
+    let records = records(&gateway, 4);
     assert!(records.contains(r#""profiles":{"request":"given","response":"given"}"#));
     assert!(records.contains(r#""profiles":{"request":"kept","response":"kept"}"#));
     assert!(!records.contains(ADDRESS));
@@ -69,7 +80,7 @@ fn what_nobody_can_see_is_recorded_and_refused_where_a_profile_says_so() {
     assert_eq!(refused.status(), 400);
     assert!(refused.text().contains("coverage.uncovered"), "{}", refused.text());
     assert_eq!(ask(&gateway, LIMITED_KEY, "What is this?".into(), false).status(), 200);
-    let records = gateway.audit_text();
+    let records = records(&gateway, 3);
     let unseen = r#"{"direction":"request","channel":"unseen","bytes":34}"#;
     assert_eq!(records.matches(unseen).count(), 2, "{records}");
 }

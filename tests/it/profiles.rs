@@ -13,7 +13,7 @@ fn begin(profiles: &str) -> (Gateway, Running) {
     (gateway, upstreams)
 }
 
-fn ask(gateway: &Gateway, key: &str, content: serde_json::Value, stream: bool) -> Answer {
+fn ask(gateway: &Gateway, key: &str, content: &serde_json::Value, stream: bool) -> Answer {
     let message = serde_json::json!({ "role": "user", "content": content });
     let body =
         serde_json::json!({ "model": "demo-model", "messages": [message], "stream": stream });
@@ -35,7 +35,7 @@ fn heard(answer: &Answer) -> String {
     let events = answer.events();
     let chunks = events.iter().filter_map(|event| serde_json::from_str(event).ok());
     let text = |chunk: serde_json::Value| {
-        chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned)
+        chunk.pointer("/choices/0/delta/content")?.as_str().map(str::to_owned)
     };
     chunks.filter_map(text).collect()
 }
@@ -51,7 +51,7 @@ fn a_pseudonym_that_the_model_repeats_is_the_callers_own_value_again() {
     let prompt = format!("Write to {ADDRESS} and to nobody else.");
     for stream in [false, true] {
         let read = |key| {
-            let answer = ask(&gateway, key, prompt.as_str().into(), stream);
+            let answer = ask(&gateway, key, &prompt.as_str().into(), stream);
             assert_eq!(answer.status(), 200, "{}", answer.text());
             if stream { heard(&answer) } else { answer.text() }
         };
@@ -75,11 +75,11 @@ fn what_nobody_can_see_is_recorded_and_refused_where_a_profile_says_so() {
         { "type": "text", "text": "What is this?" },
         { "type": "image_url", "image_url": { "url": "data:image/png;base64,iVBORw0KGgo=" } },
     ]);
-    assert_eq!(ask(&gateway, KEY, picture.clone(), false).status(), 200);
-    let refused = ask(&gateway, LIMITED_KEY, picture, false);
+    assert_eq!(ask(&gateway, KEY, &picture, false).status(), 200);
+    let refused = ask(&gateway, LIMITED_KEY, &picture, false);
     assert_eq!(refused.status(), 400);
     assert!(refused.text().contains("coverage.uncovered"), "{}", refused.text());
-    assert_eq!(ask(&gateway, LIMITED_KEY, "What is this?".into(), false).status(), 200);
+    assert_eq!(ask(&gateway, LIMITED_KEY, &"What is this?".into(), false).status(), 200);
     let records = records(&gateway, 3);
     let unseen = r#"{"direction":"request","channel":"unseen","bytes":34}"#;
     assert_eq!(records.matches(unseen).count(), 2, "{records}");
@@ -92,11 +92,11 @@ fn a_rule_in_shadow_tells_and_changes_nothing() {
          [[guard.profile.trial.action]]\nrule = \"pii.*\"\nmode = \"shadow\"\nrequest = \"block\"\n\
          [[guard.profile.trial.action]]\nrule = \"pii.email\"\nmode = \"enforce\"\nrequest = \"mask\"\n",
     );
-    let answer = ask(&gateway, KEY, format!("4111 1111 1111 1111 {ADDRESS}").into(), false);
+    let answer = ask(&gateway, KEY, &format!("4111 1111 1111 1111 {ADDRESS}").into(), false);
     assert_eq!(answer.status(), 200);
     assert!(answer.text().contains("4111 1111 1111 1111 [EMAIL]"), "{}", answer.text());
     assert_eq!(answer.field("x-ringwall-guard"), Some("pii.email=mask"));
-    let records = gateway.audit_text();
+    let records = records(&gateway, 1);
     assert!(
         records.contains(r#"{"rule":"pii.card","action":"block","mode":"shadow""#),
         "{records}"

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help run test lint unit docs check clients suites fuzz soak bench fmt packages client-packages bench-packages
+.PHONY: help run test lint unit docs check clients suites slow fuzz soak own-model bench memory fmt packages client-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,7 @@ test: packages lint unit docs check clients ## everything that CI runs
 lint: packages ## formatting and clippy, no warning allowed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --lib --features onnx --locked -- -D warnings
 
 unit: packages ## unit, integration, house and documentation tests
 	$(CARGO) test --workspace --locked
@@ -38,6 +39,11 @@ suites: packages ## attack suites from ../shared, each with its negative control
 	@.ci/packages python3
 	@tests/suites.sh
 
+slow: packages bench-packages ## slow heads, bodies and readers by the thousand, and what is left for honest traffic
+	@.ci/packages slowhttptest
+	$(CARGO) build --release --locked
+	python3 tests/slow.py
+
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS = head chunked proxy sse json message masker
 
@@ -56,9 +62,17 @@ soak: packages ## twenty minutes of mixed load with faults; memory, records and 
 	$(CARGO) build --release --locked
 	python3 tests/soak.py
 
+own-model: packages client-packages ## a judge that is an ONNX model of the user's own, with the real runtime
+	python3 tests/own_model.py
+
 bench: packages bench-packages ## CPU per request against nginx, in one run
 	$(CARGO) build --release --locked
 	python3 bench/compare.py
+
+memory: packages ## memory of idle connections, live streams and readers that stall
+	@.ci/packages python3
+	$(CARGO) build --release --locked
+	python3 bench/memory.py
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

@@ -33,6 +33,8 @@ impl Event {
 pub enum Dialect {
     /// The synchronous scan API of Prisma AIRS.
     Airs,
+    /// A classifier of the user's own, which runs beside the workers.
+    Onnx,
     /// Our own, documented in `config/README.md`.
     Webhook,
 }

@@ -10,6 +10,7 @@ use crate::config::pass::{Names, Pass, Section};
 use crate::config::people::{Callers, Who, patterns, who};
 use crate::config::tree::Place;
 use crate::config::upstreams::{Upstreams, target};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Judge {
     pub target: usize,
     /// Which language it speaks.
     pub dialect: Dialect,
+    /// The model on this machine that it is, if it is one; then it has no target.
+    pub local: Option<LocalModel>,
     /// The profile at its side; empty where it has none.
     pub profile: Arc<str>,
     /// What it is asked about.
@@ -52,6 +55,23 @@ pub struct Judge {
     pub servers: Vec<Pattern>,
 }
 
+/// A classifier on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalModel {
+    /// The shared library of ONNX Runtime.
+    pub library: PathBuf,
+    /// The model.
+    pub model: PathBuf,
+    /// Its tokenizer.
+    pub tokenizer: PathBuf,
+    /// The index of the class that is blocked.
+    pub label: usize,
+    /// From which score on, in thousandths.
+    pub threshold: u32,
+    /// How many texts may wait for it.
+    pub queue: usize,
+}
+
 /// Somebody outside who is asked whether a text may pass.
 pub static JUDGE: Table = Table {
     path: "judge",
@@ -68,12 +88,48 @@ pub static JUDGE: Table = Table {
             \"reasons\": [\"…\"], \"spans\": [[start, end]]}`; spans count code points of `text`.",
     keys: &[
         needed("name", Kind::Name, "Its name in records and metrics, as `judge.NAME`. Unique."),
-        needed("url", Kind::Url, "Where it is. For `airs` without `/v1/scan/sync/request`."),
+        optional(
+            "url",
+            Kind::Url,
+            "Where it is; `webhook` and `airs` need it. For `airs` without \
+             `/v1/scan/sync/request`.",
+        ),
         usual(
             "kind",
-            Kind::Choice(&["webhook", "airs"]),
+            Kind::Choice(&["webhook", "airs", "onnx"]),
             ("\"webhook\"", "our own dialect, described above"),
-            "Which language it speaks.",
+            "Which language it speaks. `onnx` is a classifier of yours on this machine: it runs on a \
+             thread of its own, and the binary must be built with `--features onnx`.",
+        ),
+        optional(
+            "library",
+            Kind::File,
+            "For `onnx`: the shared library of ONNX Runtime (1.17 or later).",
+        ),
+        optional(
+            "model",
+            Kind::File,
+            "For `onnx`: a text classifier with the inputs `input_ids` and, if it has them, \
+             `attention_mask` and `token_type_ids`; its first output are logits.",
+        ),
+        optional("tokenizer", Kind::File, "For `onnx`: its `tokenizer.json`."),
+        usual(
+            "label",
+            Kind::Count(0, 999),
+            ("1", "most have two classes, and the second is the bad one"),
+            "For `onnx`: the index of the class that is blocked.",
+        ),
+        usual(
+            "threshold",
+            Kind::Count(1, 1000),
+            ("900", "a model that is unsure decides nothing"),
+            "For `onnx`: the score in thousandths from which on a text is blocked.",
+        ),
+        usual(
+            "queue",
+            Kind::Count(1, 65_536),
+            ("64", "a second of questions at 15 ms each"),
+            "For `onnx`: how many texts may wait for it. More is a failure.",
         ),
         optional("key", Kind::Secret, "What proves us to it, if anything must."),
         usual(
@@ -163,6 +219,7 @@ pub fn read(
         }
         let dialect = match pass.choice(&section, "kind") {
             Some("airs") => Dialect::Airs,
+            Some("onnx") => Dialect::Onnx,
             _ => Dialect::Webhook,
         };
         let profile = pass.shared(&section, "profile");
@@ -170,11 +227,16 @@ pub fn read(
             pass.note(section.place, Mistake::Missing(section.key("profile")));
         }
         let Who { callers: only, apps, teams } = who(pass, &section, callers);
-        let target_entry = target(pass, &section);
+        let local = local(pass, &section, dialect);
+        if dialect != Dialect::Onnx && !section.has("url") {
+            pass.note(section.place, Mistake::Missing(section.key("url")));
+        }
+        let target_entry = (dialect != Dialect::Onnx).then(|| target(pass, &section));
         judges.push(Judge {
             name: name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value)),
             target: upstreams.targets.len(),
             dialect,
+            local,
             profile: profile.unwrap_or_else(|| Arc::from("")),
             events: events(pass, &section),
             parallel: pass.choice(&section, "mode") == Some("parallel"),
@@ -195,9 +257,43 @@ pub fn read(
                 Some(("MCP server", &upstreams.server_names)),
             ),
         });
-        upstreams.targets.push(target_entry);
+        upstreams.targets.extend(target_entry);
     }
     judges
+}
+
+/// The keys that only a model on this machine has.
+const LOCAL: [&str; 6] = ["library", "model", "tokenizer", "label", "threshold", "queue"];
+/// Those that it must have.
+const LOCAL_NEEDED: [&str; 3] = ["library", "model", "tokenizer"];
+
+fn local(pass: &mut Pass<'_>, section: &Section<'_>, dialect: Dialect) -> Option<LocalModel> {
+    if dialect != Dialect::Onnx {
+        for key in LOCAL.iter().filter(|key| section.has(key)) {
+            pass.note(
+                section.at(key),
+                Mistake::Idle(section.key(key), "without `kind = \"onnx\"`"),
+            );
+        }
+        return None;
+    }
+    for key in LOCAL_NEEDED.iter().filter(|key| !section.has(key)) {
+        pass.note(section.place, Mistake::Missing(section.key(key)));
+    }
+    for key in ["url", "key", "header"].iter().filter(|key| section.has(key)) {
+        pass.note(section.at(key), Mistake::Idle(section.key(key), "with `kind = \"onnx\"`"));
+    }
+    let file = |pass: &mut Pass<'_>, key: &str| {
+        pass.text(section, key).map(|spot| PathBuf::from(spot.value)).unwrap_or_default()
+    };
+    Some(LocalModel {
+        library: file(pass, "library"),
+        model: file(pass, "model"),
+        tokenizer: file(pass, "tokenizer"),
+        label: pass.capacity(section, "label"),
+        threshold: u32::try_from(pass.capacity(section, "threshold")).unwrap_or(u32::MAX),
+        queue: pass.capacity(section, "queue"),
+    })
 }
 
 fn events(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Event> {

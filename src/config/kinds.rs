@@ -49,6 +49,8 @@ pub enum Kind {
     Certificates,
     /// A PEM file of a private key.
     PrivateKey,
+    /// A file.
+    File,
     /// A folder.
     Folder,
     /// A date or a time in UTC.
@@ -104,6 +106,7 @@ impl Kind {
             Self::Header => "the name of a header field",
             Self::Certificates => "a PEM file of certificates",
             Self::PrivateKey => "a PEM file of a private key",
+            Self::File => "a file",
             Self::Folder => "a folder",
             Self::Date => "a date",
             Self::Digests => "a list of key digests",
@@ -145,6 +148,7 @@ impl Kind {
             | Self::Header
             | Self::Certificates
             | Self::PrivateKey
+            | Self::File
             | Self::Folder
             | Self::Date
             | Self::Prefix
@@ -206,6 +210,7 @@ impl Kind {
                 "the path of a PEM file that holds `BEGIN CERTIFICATE`".to_owned()
             }
             Self::PrivateKey => "the path of a PEM file that holds `PRIVATE KEY`".to_owned(),
+            Self::File => "the path of a file".to_owned(),
             Self::Folder => "the path of a folder; it is made if it is not there".to_owned(),
             Self::Date => {
                 "a date `\"2026-12-31\"` or a time in UTC `\"2026-12-31T23:59:59Z\"`".to_owned()

@@ -93,7 +93,7 @@ fn shape(kind: Kind) -> Value {
         Kind::Url => pattern("^(https?://|unix:/)[^@?#]+$"),
         Kind::Secret => pattern("^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"),
         Kind::Header => pattern("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"),
-        Kind::Certificates | Kind::PrivateKey | Kind::Folder => {
+        Kind::Certificates | Kind::PrivateKey | Kind::File | Kind::Folder => {
             json!({ "type": "string", "minLength": 1 })
         }
         Kind::Date => json!({}),

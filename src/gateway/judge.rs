@@ -9,22 +9,24 @@ use crate::base::clock::Mono;
 use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::judge::{Dialect, Event};
 use crate::base::text::{Channel, Place};
-use crate::config::judges::Judge;
+use crate::config::judges::{Judge, LocalModel};
 use crate::config::model::{Config, Pattern};
 use crate::gateway::errand::{self, Errand, ErrandFault};
 use crate::gateway::exchange::Exchange;
+use crate::gateway::host::Standing;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::airs;
 use crate::guard::inspect::Blocked;
 use crate::guard::judge::{self, ANSWER_BYTES_MAX, Question, Verdict};
-use crate::wire::runtime::spawn;
+use crate::wire::runtime::{sleep, spawn};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// Where records say that a judge found something: in all that it was asked about.
 const PLACE: Place = Place { path: "(judge)", indexes: [0, 0] };
@@ -193,7 +195,7 @@ async fn put(shard: &Rc<Shard>, deployed: &Rc<Deployed>, index: usize, case: &Ca
         None => Err("unknown"),
         Some(_) if case.text.is_empty() => Ok(Verdict::default()),
         Some(judge) if case.text.len() > judge.text_bytes => Err("too_large"),
-        Some(judge) => question(shard, deployed, (index, judge), case).await,
+        Some(judge) => asked_of(shard, deployed, (index, judge), case).await,
     };
     let nanos = u64::try_from(shard.clock.mono().since(began).as_nanos()).unwrap_or(u64::MAX);
     let (ruling, reasons) = match said {
@@ -205,7 +207,8 @@ async fn put(shard: &Rc<Shard>, deployed: &Rc<Deployed>, index: usize, case: &Ca
     Judged { judge: index, event: case.event, ruling, reasons, nanos }
 }
 
-async fn question(
+/// Asks one judge, and remembers whether it answered.
+async fn asked_of(
     shard: &Rc<Shard>,
     deployed: &Rc<Deployed>,
     (index, judge): (usize, &Judge),
@@ -219,18 +222,65 @@ async fn question(
     if is_open {
         return Err("open");
     }
+    let said = match &judge.local {
+        Some(model) => locally(shard, deployed, index, (judge, model), case).await,
+        None => question(shard, deployed, judge, case).await,
+    };
+    let now = shard.clock.mono();
+    if let Some(breaker) = deployed.breakers.borrow_mut().get_mut(index) {
+        breaker.note(judge, said.is_ok(), now);
+    }
+    said
+}
+
+/// How often a score that is waited for is looked at: a model takes milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Asks a model on this machine.
+async fn locally(
+    shard: &Rc<Shard>,
+    deployed: &Rc<Deployed>,
+    index: usize,
+    (judge, model): (&Judge, &LocalModel),
+    case: &Case,
+) -> Result<Verdict, &'static str> {
+    let host = deployed.plan.hosts.get(index).and_then(Option::as_ref).ok_or("unreachable")?;
+    let ticket = host.ask(&case.text).ok_or("busy")?;
+    let began = shard.clock.mono();
+    loop {
+        match ticket.look() {
+            Standing::Failed => return Err("broken"),
+            Standing::Scored(score) => {
+                let block = score >= model.threshold;
+                let reasons = vec![format!("score {score}")];
+                return Ok(Verdict { block, reasons, masks: Vec::new() });
+            }
+            Standing::Open if shard.clock.mono().since(began) >= judge.timeout => {
+                return Err("slow");
+            }
+            Standing::Open => sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+async fn question(
+    shard: &Rc<Shard>,
+    deployed: &Rc<Deployed>,
+    judge: &Judge,
+    case: &Case,
+) -> Result<Verdict, &'static str> {
     let body = judge::ask(judge.dialect, &case.question(&judge.profile));
     let errand = Errand {
         target: judge.target,
         path: match judge.dialect {
             Dialect::Airs => airs::PATH,
-            Dialect::Webhook => "",
+            Dialect::Onnx | Dialect::Webhook => "",
         },
         body: &body,
         limit: judge.timeout,
         answer_bytes: ANSWER_BYTES_MAX,
     };
-    let said = match errand::run(shard, deployed, &errand).await {
+    match errand::run(shard, deployed, &errand).await {
         Ok(answer) if answer.status.is_success() => {
             judge::verdict(judge.dialect, case.event, &case.text, &answer.body)
                 .map_err(|_unreadable| "unreadable")
@@ -240,12 +290,7 @@ async fn question(
         Err(ErrandFault::Stopped) => Err("stopped"),
         Err(ErrandFault::Slow) => Err("slow"),
         Err(ErrandFault::Unreachable) => Err("unreachable"),
-    };
-    let now = shard.clock.mono();
-    if let Some(breaker) = deployed.breakers.borrow_mut().get_mut(index) {
-        breaker.note(judge, said.is_ok(), now);
     }
-    said
 }
 
 impl Breaker {

@@ -12,6 +12,7 @@ pub mod decode;
 pub mod errand;
 pub mod exchange;
 pub mod finish;
+pub mod host;
 pub mod judge;
 pub mod llm;
 pub mod loads;

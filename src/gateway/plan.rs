@@ -6,6 +6,7 @@
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
 use crate::gateway::clear::OWN_RULES;
+use crate::gateway::host::Host;
 use crate::gateway::judge::rule_name;
 use crate::gateway::pressure::Pressure;
 use crate::guard::pack::PackFault;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub listener_tls: Vec<Option<Arc<ServerConfig>>>,
     /// TLS of each target.
     pub target_tls: Vec<Option<Arc<ClientConfig>>>,
+    /// The models of judges that run on this machine.
+    pub hosts: Vec<Option<Host>>,
     models: Map<Arc<str>, usize>,
     servers: Map<Arc<str>, usize>,
 }
@@ -56,6 +59,8 @@ pub struct Plan {
 /// Why a checked configuration could not be compiled.
 #[derive(Debug)]
 pub enum PlanFault {
+    /// The model of that judge cannot run, and why.
+    Model(Arc<str>, String),
     /// A rule pack does not compile.
     Pack(PackFault),
     /// A certificate, key or authority file is unfit; of which listener or upstream.
@@ -90,6 +95,15 @@ impl Plan {
                 tls.map_err(|fault| PlanFault::Tls(target.name.to_string(), fault))
             })
             .collect::<Result<_, _>>()?;
+        let hosts = config
+            .judges
+            .iter()
+            .map(|judge| {
+                let model = judge.local.as_ref();
+                let host = model.map(|model| Host::start(&judge.name, model)).transpose();
+                host.map_err(|fault| PlanFault::Model(Arc::clone(&judge.name), fault))
+            })
+            .collect::<Result<_, _>>()?;
         let models = index(config.models.iter().map(|model| Arc::clone(&model.name)));
         let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
         Ok(Self {
@@ -104,6 +118,7 @@ impl Plan {
             seal,
             listener_tls,
             target_tls,
+            hosts,
             models,
             servers,
             config,
@@ -149,6 +164,7 @@ fn index(names: impl Iterator<Item = Arc<str>>) -> Map<Arc<str>, usize> {
 impl fmt::Display for PlanFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Model(name, fault) => write!(out, "the judge `{name}`: {fault}"),
             Self::Pack(fault) => write!(out, "the guard's rules do not compile: {fault}"),
             Self::Tls(whose, fault) => write!(out, "TLS of {whose}: {fault}"),
         }

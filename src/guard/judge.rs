@@ -67,11 +67,12 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// The body of a question.
+/// The body of a question; a model on this machine is asked without one.
 pub fn ask(dialect: Dialect, question: &Question<'_>) -> Vec<u8> {
     match dialect {
         Dialect::Airs => airs::ask(question),
         Dialect::Webhook => webhook::ask(question),
+        Dialect::Onnx => Vec::new(),
     }
 }
 
@@ -85,6 +86,7 @@ pub fn verdict(
     match dialect {
         Dialect::Airs => airs::verdict(event, text, body),
         Dialect::Webhook => webhook::verdict(text, body),
+        Dialect::Onnx => Err(Unreadable),
     }
 }
 

@@ -7,6 +7,8 @@ pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod detect;
+#[cfg(feature = "onnx")]
+pub mod encoder;
 pub mod hyperscan;
 pub mod inspect;
 pub mod islands;

@@ -72,9 +72,10 @@ fn is_forbidden(error: &io::Error) -> bool {
 
 /// Runs a future as a task of this worker. A panic ends that task only, and `on_panic` is called.
 pub fn spawn(future: impl Future<Output = ()> + 'static, on_panic: impl FnOnce() + 'static) {
+    // On the heap, so that what a panic left behind can be dropped under guard too; and before the
+    // task is made, which would keep room for it as well.
+    let mut future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
     drop(monoio::spawn(async move {
-        // On the heap, so that what a panic left behind can be dropped under guard too.
-        let mut future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(future);
         let calm = poll_fn(|context| guarded(future.as_mut(), context)).await;
         let tidy = catch_unwind(AssertUnwindSafe(move || drop(future)));
         if !calm || tidy.is_err() {

@@ -160,7 +160,16 @@ impl Socket {
             *into = Vec::new();
         }
         let deadline = self.deadline(limit);
-        self.read_by(into, (IDLE_BYTES, IDLE_BYTES), deadline, None).await
+        if self.tls.is_some() || !self.ahead.is_empty() || self.life == Life::Deaf {
+            let room = (IDLE_BYTES, IDLE_BYTES);
+            // Boxed: the plain ones wait by the thousand, and do not need this much room.
+            return Box::pin(self.read_by(into, room, deadline, None)).await;
+        }
+        let life = self.spend()?;
+        let heard = hear(&mut self.stream, &self.seat, into, IDLE_BYTES, deadline).await;
+        let read = heard.inspect_err(|error| self.life = error.life())?;
+        self.life = if read == 0 { Life::Ended } else { life };
+        Ok(read)
     }
 
     /// Like [`Socket::read`], for the answer that `client` waits for: `PeerGone` when the client
@@ -192,21 +201,24 @@ impl Socket {
 
     async fn tell(
         &mut self,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
         pace: Option<Pace>,
         deadline: Mono,
     ) -> Result<Vec<u8>, WireError> {
         let life = self.spend()?;
         let Self { stream, tls, seat, tally, .. } = self;
         let mut term = pace.map_or(Term::By(deadline), |pace| Term::Paced(pace, tally));
-        if let Some(session) = tls {
-            for piece in bytes.chunks(PIECE_BYTES) {
-                session.write(piece).map_err(WireError::Tls)?;
-                flush(stream, seat, session, &mut term).await?;
+        let told = match tls {
+            Some(session) => {
+                tell_tls((stream, seat), session, &bytes, &mut term).await.map(|()| bytes)
             }
-        } else {
-            bytes = say(stream, seat, bytes, &mut term).await?;
+            None => say(stream, seat, bytes, &mut term).await,
+        };
+        if matches!(told, Err(WireError::Deadline)) {
+            // Where that fails the socket closes as any other.
+            stream.abandon().unwrap_or_default();
         }
+        let mut bytes = told?;
         self.life = life;
         bytes.clear();
         Ok(bytes)
@@ -402,6 +414,19 @@ impl Socket {
             Err(error) => Err(error),
         }
     }
+}
+
+async fn tell_tls(
+    (stream, seat): (&mut Stream, &Seat),
+    session: &mut Session,
+    bytes: &[u8],
+    term: &mut Term<'_>,
+) -> Result<(), WireError> {
+    for piece in bytes.chunks(PIECE_BYTES) {
+        session.write(piece).map_err(WireError::Tls)?;
+        flush(stream, seat, session, term).await?;
+    }
+    Ok(())
 }
 
 /// Takes in what an encrypted peer sends ahead; zero where that is its end.

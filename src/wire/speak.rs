@@ -182,10 +182,11 @@ mod tests {
     use crate::base::clock::Clock;
     use crate::wire::error::WireError;
     use crate::wire::runtime::{self, Driver, sleep, spawn};
+    use crate::wire::socket::Socket;
     use crate::wire::stream::{Raw, Stream};
     use crate::wire::watch::Watch;
     use socket2::SockRef;
-    use std::io::Read;
+    use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream as StdStream};
     use std::time::Duration;
 
@@ -250,6 +251,27 @@ mod tests {
             let (silent, took) = tell(driver, 0, 0);
             assert_eq!(silent, Some(WireError::Deadline), "{driver:?}");
             assert!(took < MILLI * 1500, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_given_up_is_reset_and_keeps_nothing_of_ours() {
+        for driver in [Driver::Epoll, Driver::IoUring] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut near = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+            SockRef::from(&near).set_recv_buffer_size(64 << 10).unwrap();
+            near.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let (far, _) = listener.accept().unwrap();
+            let ended = runtime::run(Some(driver), async move |_| {
+                let watch = Watch::new(Clock::machine());
+                spawn(watch.clone().keep(), || {});
+                let mut far = Socket::adopt(far, &watch).unwrap();
+                let pace = Pace { rate: 0, window: MILLI * 200 };
+                far.write_paced(vec![7; 32 << 20], pace).await.map(drop)
+            });
+            assert_eq!(ended.unwrap(), Err(WireError::Deadline), "{driver:?}");
+            let end = near.read_to_end(&mut Vec::new()).unwrap_err().kind();
+            assert_eq!(end, ErrorKind::ConnectionReset, "{driver:?}");
         }
     }
 

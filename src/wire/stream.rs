@@ -5,8 +5,8 @@ use monoio::BufResult;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
-use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -91,16 +91,22 @@ impl Stream {
         }
     }
 
+    /// From now on closing it discards what the peer has not taken and resets the connection. Who
+    /// does not read would otherwise keep the kernel's buffers, and its own end, long after us.
+    ///
+    /// An option of the socket needs a handle of it, which without unsafe code only the kernel can
+    /// make (`pidfd_getfd`). Where a sandbox refuses that, the kernel gives up in its own time.
+    pub(crate) fn abandon(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let handle = pidfd_getfd(own, stream.as_raw_fd(), PidfdGetfdFlags::empty())?;
+        SockRef::from(&handle).set_linger(Some(Duration::ZERO))
+    }
+
     /// Lets the connection end by a reset once it is dropped, so that its peer takes the end for no
     /// orderly one. Where that cannot be had, it ends like any other.
     pub(crate) fn reset_on_close(&self) {
-        let Self::Tcp(stream) = self else { return };
-        // The runtime lends no descriptor, only its number; this asks the kernel for our own.
-        let own = pidfd_open(getpid(), PidfdFlags::empty())
-            .and_then(|own| pidfd_getfd(own, stream.as_raw_fd(), PidfdGetfdFlags::empty()));
-        if let Ok(twin) = own {
-            set_socket_linger(twin, Some(Duration::ZERO)).unwrap_or_default();
-        }
+        self.abandon().unwrap_or_default();
     }
 
     /// Waits until there is something to read, or an end.

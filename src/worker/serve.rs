@@ -3,6 +3,7 @@
 use crate::gateway::client::{Client, Next};
 use crate::gateway::loads::Counted;
 use crate::gateway::mail::{Accepted, Note};
+use crate::gateway::plan::Plan;
 use crate::gateway::way::{After, turn_away, walk};
 use crate::wire::error::WireError;
 use crate::wire::proxied;
@@ -70,26 +71,17 @@ async fn greet(
 
 async fn serve(floor: &Floor, accepted: Accepted, counted: &mut Counted) -> Result<(), WireError> {
     let shard = &floor.shard;
-    let mut client = greet(floor, accepted, counted).await?;
+    // Boxed, as all that is over before a connection idles: thousands of them hold what they wait
+    // with, and no more.
+    let mut client = Box::pin(greet(floor, accepted, counted)).await?;
     let mut patience = shard.deployed().plan.config.deadlines.first_request;
     loop {
         let plan = Arc::clone(&shard.deployed().plan);
-        let deadlines = &plan.config.deadlines;
         if !asks(floor, &mut client, patience).await {
             break;
         }
-        patience = deadlines.idle;
-        let next = client.next(&plan.config.bounds, deadlines).await;
-        if !shard.can_refuse() {
-            shard.meters.borrow_mut().counts().turned_away += 1;
-            break;
-        }
-        let after = match next {
-            Next::Nothing => break,
-            Next::Refused(refusal) => turn_away(shard, &mut client, refusal).await,
-            Next::Request(head) => walk(shard, &mut client, &head).await,
-        };
-        match after {
+        patience = plan.config.deadlines.idle;
+        match Box::pin(answer(floor, &mut client, &plan)).await {
             After::KeepAlive => {}
             After::Close => break,
             After::Break => {
@@ -98,8 +90,23 @@ async fn serve(floor: &Floor, accepted: Accepted, counted: &mut Counted) -> Resu
             }
         }
     }
-    client.close().await;
+    Box::pin(client.close()).await;
     Ok(())
+}
+
+/// Reads the request whose first byte is there, and answers it.
+async fn answer(floor: &Floor, client: &mut Client, plan: &Plan) -> After {
+    let shard = &floor.shard;
+    let next = client.next(&plan.config.bounds, &plan.config.deadlines).await;
+    if !shard.can_refuse() {
+        shard.meters.borrow_mut().counts().turned_away += 1;
+        return After::Close;
+    }
+    match next {
+        Next::Nothing => After::Close,
+        Next::Refused(refusal) => turn_away(shard, client, refusal).await,
+        Next::Request(head) => walk(shard, client, &head).await,
+    }
 }
 
 /// Waits for the next request. While the worker drains, only for one that is on its way: who was

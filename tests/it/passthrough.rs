@@ -7,10 +7,14 @@ use crate::puppet::{Puppet, Then, json_answer};
 use crate::support::{Answer, Client, Gateway, KEY, LIMITED_KEY, config, send, until, upstreams};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
+/// More than kernels buffer.
+const LONG_BYTES: usize = 64 << 20;
 const CARD: &str = "4111111111111111";
 
 /// A gateway whose `/v1/files` leads there, for the caller with [`KEY`] only. The upstream's key is
@@ -192,6 +196,38 @@ fn an_answer_passes_piece_by_piece_and_a_broken_one_looks_broken() {
     let answer = ask(&gateway, "GET", "/v1/files/a", &[], "");
     assert_eq!((answer.status(), answer.is_whole, answer.text().as_str()), (200, false, "hello"));
     assert_eq!(record(&gateway, &id(&answer))["outcome"], "upstream_failed");
+}
+
+#[test]
+fn a_reader_that_stalls_holds_the_upstream_back_until_it_reads_on() {
+    let sent = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&sent);
+    let piece = vec![b'x'; 64 * 1024];
+    let puppet = Puppet::start(move |visit| {
+        visit.say(&format!("HTTP/1.1 200 OK\r\ncontent-length: {LONG_BYTES}\r\n\r\n"));
+        for _ in 0..LONG_BYTES / piece.len() {
+            visit.say_bytes(&piece);
+            count.fetch_add(piece.len(), Ordering::AcqRel);
+        }
+        Then::Keep
+    });
+    let gateway = before(puppet.address);
+    let mut client = Client::connect(gateway.address);
+    client.ask("GET", "/v1/files/long", &[("authorization", &format!("Bearer {KEY}"))], b"");
+    let sent = || sent.load(Ordering::Acquire);
+    let mut last = usize::MAX;
+    // Nothing moves for half a second, twenty looks on end.
+    let mut still = 0;
+    let stands = || {
+        still = if sent() == last { still + 1 } else { 0 };
+        last = sent();
+        last > 0 && still > 20
+    };
+    assert!(until(SOON, stands), "the upstream is never held back");
+    // What the kernel buffers on both sides, and no more.
+    assert!(sent() < LONG_BYTES / 2, "{} bytes were taken for a client that reads none", sent());
+    let answer = client.answer("GET");
+    assert!(answer.is_whole && answer.text().len() == LONG_BYTES && sent() == LONG_BYTES);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A long text is cut into windows of tokens that overlap, none of it is left out, and the highest
 //! score counts. A call takes milliseconds: it has no place on a worker.
 
+#![cfg(feature = "onnx")]
+
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 use std::borrow::Cow;

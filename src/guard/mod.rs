@@ -7,7 +7,6 @@ pub mod airs;
 pub mod arguments;
 pub mod classes;
 pub mod detect;
-#[cfg(feature = "onnx")]
 pub mod encoder;
 pub mod hyperscan;
 pub mod inspect;

@@ -2,7 +2,7 @@
 //! Never a header, a body or a matched value. What a caller chose (a model's, tool's or method's
 //! name) is cut and its control characters are replaced, so that no log reader is misled.
 
-use crate::base::ask::Ask;
+use crate::base::ask::{Api, Ask};
 use crate::base::caller::Caller;
 use crate::base::hit::Hit;
 use crate::base::numbers::to_u64;
@@ -74,27 +74,65 @@ pub struct Record {
 pub enum Kind {
     /// A chat completion.
     Chat,
+    /// A completion, the form before chat.
+    Completions,
+    /// How many tokens a message would cost.
+    CountTokens,
+    /// Embeddings of texts.
+    Embeddings,
     /// A message to an MCP server.
     Mcp,
+    /// A message in Anthropic's dialect.
+    Messages,
     /// The list of models.
     Models,
     /// Anything else: no such path, a broken head.
     Other,
+    /// A response in OpenAI's later dialect.
+    Responses,
     /// A passthrough route.
     Route,
 }
 
 impl Kind {
     /// All kinds, in the order of their names.
-    pub const ALL: [Self; 5] = [Self::Chat, Self::Mcp, Self::Models, Self::Other, Self::Route];
+    pub const ALL: [Self; 10] = [
+        Self::Chat,
+        Self::Completions,
+        Self::CountTokens,
+        Self::Embeddings,
+        Self::Mcp,
+        Self::Messages,
+        Self::Models,
+        Self::Other,
+        Self::Responses,
+        Self::Route,
+    ];
+
+    /// That of an endpoint of models.
+    pub const fn of(api: Api) -> Self {
+        match api {
+            Api::Chat => Self::Chat,
+            Api::Completions => Self::Completions,
+            Api::CountTokens => Self::CountTokens,
+            Api::Embeddings => Self::Embeddings,
+            Api::Messages => Self::Messages,
+            Api::Responses => Self::Responses,
+        }
+    }
 
     /// The name in records and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::CountTokens => "count_tokens",
+            Self::Embeddings => "embeddings",
             Self::Mcp => "mcp",
+            Self::Messages => "messages",
             Self::Models => "models",
             Self::Other => "other",
+            Self::Responses => "responses",
             Self::Route => "route",
         }
     }
@@ -123,6 +161,8 @@ pub struct Who {
 pub enum Asked {
     /// A model's answer.
     Chat {
+        /// The dialect it is asked in.
+        dialect: &'static str,
         /// Its public name.
         model: CallerText,
         /// Whether as a stream.
@@ -163,6 +203,7 @@ impl Asked {
     pub fn of(ask: &Ask) -> Option<Self> {
         match ask {
             Ask::Chat(chat) => Some(Self::Chat {
+                dialect: chat.api.dialect().name(),
                 model: CallerText::new(&chat.model),
                 stream: chat.stream,
                 tools: chat.tools.iter().take(TOOLS_MAX).map(|it| CallerText::new(it)).collect(),

@@ -10,8 +10,12 @@ pub struct StreamKey {
     pub channel: Channel,
     /// Of which answer, where several were asked for.
     pub choice: u32,
-    /// Of which tool call, for arguments.
+    /// Of which tool call, for arguments; else it tells runs of one channel apart.
     pub tool: Option<u32>,
+    /// Whether the text is itself JSON, which a mask must leave valid.
+    pub json: bool,
+    /// Its place in the answer, for records, with `#` where choice and tool belong.
+    pub path: &'static str,
 }
 
 /// The guard blocks the stream: nothing more of it may pass.

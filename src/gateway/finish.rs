@@ -120,7 +120,7 @@ fn count(exchange: &Exchange, record: &Record) {
 
 fn kind(exchange: &Exchange) -> Kind {
     match exchange.leg {
-        Some(Leg::Chat) => Kind::Chat,
+        Some(Leg::Model(api)) => Kind::of(api),
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
         Some(Leg::Route(_)) => Kind::Route,

@@ -318,6 +318,7 @@ mod tests {
             path: "".into(),
             credential: Some(Credential { header, value: Secret::new(b"k") }),
             idle_connections: 0,
+            dialects: Vec::new(),
         };
         let fields = passing(&head(fields), Some(&caller), &route(), Some(&target));
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();

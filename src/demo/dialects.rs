@@ -20,6 +20,8 @@ pub struct Spoken {
     api: Api,
     chat: Chat,
     thinks: bool,
+    /// Whether completions are to say at the end of a stream what they cost.
+    wants_usage: bool,
 }
 
 /// Gathers the events of one stream.
@@ -36,7 +38,8 @@ impl Spoken {
         let thinks =
             ["thinking", "reasoning"].into_iter().any(|name| member(&ask, name).is_object());
         let chat = Chat::read(as_chat(api, &ask).to_string().as_bytes())?;
-        Ok(Self { api, chat, thinks })
+        let asks = ask.pointer("/stream_options/include_usage").and_then(Value::as_bool);
+        Ok(Self { api, chat, thinks, wants_usage: asks == Some(true) })
     }
 
     /// How to behave.
@@ -232,6 +235,10 @@ impl Spoken {
         let mut blocks: Vec<Vec<u8>> =
             pieces(self.text()).map(|piece| chunk(piece, Value::Null)).collect();
         blocks.push(chunk("", Value::from("stop")));
+        if self.wants_usage {
+            let count = json!({"choices": [], "usage": self.openai_usage()});
+            blocks.push(format!("data: {count}\n\n").into_bytes());
+        }
         blocks.push(b"data: [DONE]\n\n".to_vec());
         blocks
     }

@@ -372,3 +372,230 @@ const REFUSED: &str = concat!(
     r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_sequence":null,"#,
     r#""stop_details":{"type":"refusal","category":null,"explanation":""#
 );
+
+#[cfg(test)]
+mod tests {
+    use super::MessageStream;
+    use crate::base::json::Reader;
+    use crate::base::mask::StreamMask;
+    use crate::base::mask::doubles::{Hold, Pass, Word};
+    use crate::base::usage::Usage;
+    use crate::http::sse::SseEvent;
+    use crate::llm::stream::{Flow, StreamFault};
+    use serde_json::Value;
+
+    fn event(data: &str) -> SseEvent {
+        let value: Value = serde_json::from_str(data).unwrap();
+        let event = Some(value["type"].as_str().unwrap().to_owned());
+        SseEvent { event, data: data.to_owned(), ..SseEvent::default() }
+    }
+
+    const START: &str = r#"{"type":"message_start","message":{"id":"m","role":"assistant","content":[],"usage":{"input_tokens":9,"cache_read_input_tokens":4,"output_tokens":1}}}"#;
+    const STOP: &str = r#"{"type":"message_stop"}"#;
+
+    fn begin(index: u32, block: &str) -> String {
+        format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+    }
+
+    fn text(index: u32) -> String {
+        begin(index, r#"{"type":"text","text":""}"#)
+    }
+
+    fn delta(index: u32, kind: &str, member: &str, text: &str) -> String {
+        format!(
+            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{member}":{}}}}}"#,
+            Value::from(text)
+        )
+    }
+
+    fn end(index: u32) -> String {
+        format!(r#"{{"type":"content_block_stop","index":{index}}}"#)
+    }
+
+    /// What a stream of these events becomes, and how far it came.
+    struct Read {
+        stream: MessageStream,
+        out: Vec<u8>,
+        last: Result<Flow, StreamFault>,
+    }
+
+    fn read(events: &[&str], mask: &mut dyn StreamMask) -> Read {
+        let mut read =
+            Read { stream: MessageStream::default(), out: Vec::new(), last: Ok(Flow::Continue) };
+        let mut reader = Reader::default();
+        for one in events {
+            read.last = read.stream.event(&event(one), &mut reader, mask, &mut read.out);
+            if read.last.is_err() {
+                break;
+            }
+        }
+        read
+    }
+
+    impl Read {
+        fn cut(mut self) -> Vec<Value> {
+            self.stream.cut("guard_blocked", "No \"such\" thing.", &mut self.out);
+            self.events()
+        }
+
+        fn events(&self) -> Vec<Value> {
+            let text = std::str::from_utf8(&self.out).unwrap();
+            let data = |event: &str| {
+                let data: Vec<&str> =
+                    event.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+                let data: Value = serde_json::from_str(&data.join("\n")).unwrap();
+                assert!(event.starts_with(&format!("event: {}", data["type"].as_str().unwrap())));
+                data
+            };
+            text.split_terminator("\n\n").map(data).collect()
+        }
+
+        /// All strings of that member of the deltas.
+        fn joined(&self, member: &str) -> String {
+            let events = self.events();
+            events.iter().filter_map(|event| event["delta"][member].as_str()).collect()
+        }
+    }
+
+    #[test]
+    fn without_a_match_every_byte_is_as_it_came() {
+        let events = [
+            START,
+            r#"{"type": "ping"}"#,
+            &text(0),
+            &delta(0, "text_delta", "text", "Gr\u{fc}\u{df}e"),
+            &end(0),
+            r#"{"type":"something_new","of":["tomorrow", 1]}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":5}}"#,
+            STOP,
+        ];
+        let read = read(&events, &mut Pass);
+        let expected = events
+            .iter()
+            .map(|data| format!("event: {}\ndata: {data}\n\n", event(data).event.unwrap()))
+            .collect::<Vec<_>>()
+            .concat();
+        assert_eq!(String::from_utf8(read.out.clone()).unwrap(), expected);
+        assert_eq!(read.last, Ok(Flow::Done));
+        let usage = Usage { input_tokens: 13, output_tokens: 5, cached_tokens: 4 };
+        assert_eq!(read.stream.usage(), Some(usage));
+    }
+
+    #[test]
+    fn what_is_held_back_leaves_before_its_block_ends() {
+        let events = [
+            START,
+            &text(0),
+            &delta(0, "text_delta", "text", "a sec"),
+            &delta(0, "text_delta", "text", "ret is sec"),
+            &end(0),
+            &begin(1, r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#),
+            &delta(1, "input_json_delta", "partial_json", "{\"a\":\"secr"),
+            &delta(1, "input_json_delta", "partial_json", "et\"}"),
+            &end(1),
+            STOP,
+        ];
+        let read = read(&events, &mut Word::default());
+        assert_eq!(read.joined("text"), "a [W] is sec");
+        assert_eq!(read.joined("partial_json"), "{\"a\":\"[W]\"}");
+        let kinds: Vec<Value> = read.events().iter().map(|event| event["type"].clone()).collect();
+        let stop = kinds.iter().position(|kind| kind == "content_block_stop").unwrap();
+        assert_eq!(kinds[stop - 1], "content_block_delta");
+        assert_eq!(read.events()[stop - 1]["index"], 0);
+    }
+
+    #[test]
+    fn a_piece_of_a_kind_that_nobody_knows_is_a_run_too() {
+        let events = [
+            START,
+            &begin(0, r#"{"type":"novel","text":"secret"}"#),
+            &delta(0, "novel_delta", "content", "sec"),
+            &delta(0, "novel_delta", "content", "ret"),
+            &end(0),
+            STOP,
+        ];
+        let read = read(&events, &mut Word::default());
+        assert_eq!(read.joined("content"), "[W]");
+        assert!(!String::from_utf8(read.out).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn texts_that_stand_whole_are_masked_where_they_stand() {
+        let result = r#"{"type":"web_search_tool_result","content":[{"title":"secret"}]}"#;
+        let events = [
+            START,
+            &begin(0, result),
+            &end(0),
+            &text(1),
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"citations_delta","citation":{"cited_text":"secret"}}}"#,
+            r#"{"type":"error","error":{"type":"api_error","message":"secret"}}"#,
+        ];
+        let read = read(&events, &mut Word::default());
+        let text = String::from_utf8(read.out).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(text.matches("[W]").count(), 3);
+    }
+
+    #[test]
+    fn a_block_in_the_middle_ends_the_message_well_formed() {
+        let events = [START, &text(0), &delta(0, "text_delta", "text", "a forbidden word")];
+        let read = read(&events, &mut Word::default());
+        assert!(matches!(read.last, Err(StreamFault::Blocked(_))));
+        let events = read.cut();
+        let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+        let tail = ["content_block_stop", "message_delta", "message_stop"];
+        assert_eq!(kinds, [&["message_start", "content_block_start"][..], &tail].concat());
+        let delta = &events[3]["delta"];
+        assert_eq!(delta["stop_reason"], "refusal");
+        let said = delta["stop_details"]["explanation"].as_str().unwrap();
+        assert_eq!(said, "No \"such\" thing. (guard_blocked)");
+        assert_eq!(events[3]["usage"]["output_tokens"], 1);
+    }
+
+    #[test]
+    fn a_cut_before_the_first_event_is_a_whole_message_and_one_after_the_last_is_nothing() {
+        let kinds = |events: Vec<Value>| -> Vec<Value> {
+            events.into_iter().map(|mut event| event["type"].take()).collect()
+        };
+        let begun = read(&[], &mut Pass);
+        assert_eq!(kinds(begun.cut()), ["message_start", "message_delta", "message_stop"]);
+        let over = read(&[START, STOP], &mut Pass);
+        assert_eq!(kinds(over.cut()), ["message_start", "message_stop"]);
+    }
+
+    #[test]
+    fn an_early_end_lets_out_what_was_held() {
+        let events = [START, &text(0), &delta(0, "text_delta", "text", "almost")];
+        let mut mask = Hold::default();
+        let mut read = read(&events, &mut mask);
+        assert_eq!(read.joined("text"), "");
+        read.stream.finish(&mut mask, &mut read.out).unwrap();
+        assert_eq!(read.joined("text"), "almost");
+    }
+
+    #[test]
+    fn what_is_no_stream_of_blocks_is_never_forwarded() {
+        let say = delta(0, "text_delta", "text", "x");
+        let stop_reason = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+        for events in [
+            &[START, &say][..],
+            &[&text(0)],
+            &[START, START],
+            &[START, &text(0), &end(0), &say],
+            &[START, &text(0), &end(0), &text(0)],
+            &[START, &text(0), stop_reason, &say],
+            &[START, &end(0)],
+            &[START, r#"{"type":"4111111111111111"}"#],
+            &[START, r#"{"type":"content_block_start","index":-1,"content_block":{}}"#],
+        ] {
+            let read = read(events, &mut Pass);
+            assert!(read.last.is_err(), "{events:?}");
+            assert_eq!(read.events().len(), events.len() - 1);
+        }
+        let mut stream = MessageStream::default();
+        let odd =
+            SseEvent { event: Some("ping".into()), data: START.to_owned(), ..SseEvent::default() };
+        let read = stream.event(&odd, &mut Reader::default(), &mut Pass, &mut Vec::new());
+        assert!(matches!(read, Err(StreamFault::Shape(_))), "{read:?}");
+    }
+}

@@ -365,3 +365,200 @@ const REFUSED: &str = concat!(
     r#""id":"msg_ringwall","role":"assistant","status":"incomplete","#,
     r#""content":[{"type":"refusal","refusal":""#
 );
+
+#[cfg(test)]
+mod tests {
+    use super::ResponseStream;
+    use crate::base::json::Reader;
+    use crate::base::mask::doubles::{Hold, Pass, Word};
+    use crate::base::mask::{Stopped, StreamKey, StreamMask};
+    use crate::http::sse::SseEvent;
+    use crate::llm::stream::{Flow, StreamFault};
+    use serde_json::{Value, json};
+
+    /// Numbers the events and gives each its type.
+    fn stream(events: &[(&str, Value)]) -> Vec<SseEvent> {
+        let event = |(number, (kind, data)): (usize, &(&str, Value))| {
+            let mut data = data.clone();
+            data["type"] = Value::from(*kind);
+            data["sequence_number"] = Value::from(number);
+            let (event, data) = (Some((*kind).to_owned()), data.to_string());
+            SseEvent { event, data, ..SseEvent::default() }
+        };
+        events.iter().enumerate().map(event).collect()
+    }
+
+    struct Read {
+        stream: ResponseStream,
+        out: Vec<u8>,
+        last: Result<Flow, StreamFault>,
+    }
+
+    fn read(events: &[(&str, Value)], mask: &mut dyn StreamMask) -> Read {
+        let mut read =
+            Read { stream: ResponseStream::default(), out: Vec::new(), last: Ok(Flow::Continue) };
+        let mut reader = Reader::default();
+        for event in stream(events) {
+            read.last = read.stream.event(&event, &mut reader, mask, &mut read.out);
+            if read.last.is_err() {
+                break;
+            }
+        }
+        read
+    }
+
+    impl Read {
+        /// The events that went out, whose numbers have no gap.
+        fn events(&self) -> Vec<Value> {
+            let text = std::str::from_utf8(&self.out).unwrap();
+            let data = |(number, event): (usize, &str)| {
+                let data = event.split_once("\ndata: ").unwrap().1;
+                let data: Value = serde_json::from_str(data).unwrap();
+                assert_eq!(data["sequence_number"], number, "{text}");
+                data
+            };
+            text.split_terminator("\n\n").enumerate().map(data).collect()
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.out.clone()).unwrap()
+        }
+    }
+
+    fn created() -> (&'static str, Value) {
+        let response = json!({"id": "r1", "model": "m", "created_at": 7, "output": [],
+            "instructions": "Keep the secret."});
+        ("response.created", json!({"response": response}))
+    }
+
+    fn delta(text: &str) -> (&'static str, Value) {
+        let data = json!({"item_id": "i", "output_index": 0, "content_index": 0, "delta": text,
+            "logprobs": [{"token": text}]});
+        ("response.output_text.delta", data)
+    }
+
+    fn done(text: &str) -> (&'static str, Value) {
+        let data = json!({"item_id": "i", "output_index": 0, "content_index": 0, "text": text});
+        ("response.output_text.done", data)
+    }
+
+    fn completed(text: &str) -> (&'static str, Value) {
+        let part = json!({"type": "output_text", "text": text, "annotations": []});
+        let item = json!({"type": "message", "id": "i", "role": "assistant", "content": [part]});
+        (
+            "response.completed",
+            json!({"response": {"id": "r1", "output": [item],
+            "instructions": "Keep the secret.", "usage": {"input_tokens": 1, "output_tokens": 2}}}),
+        )
+    }
+
+    /// Counts what it is asked to mask.
+    struct Counting(Word, usize);
+
+    impl StreamMask for Counting {
+        fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
+            self.1 += text.matches("secret").count();
+            self.0.push(key, text, out)
+        }
+        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
+            self.0.finish(key, out)
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_said_again_is_looked_at_once_and_says_the_same() {
+        let text = "the secret, and sec";
+        let events =
+            [created(), delta("the secret"), delta(", and sec"), done(text), completed(text)];
+        let mut mask = Counting(Word::default(), 0);
+        let read = read(&events, &mut mask);
+        let all = read.events();
+        assert_eq!(all.len(), events.len() + 1, "what was held came as a piece");
+        let said: String = all.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(said, "the [W], and sec");
+        assert_eq!(all[4]["text"], said.as_str());
+        assert_eq!(all[5]["response"]["output"][0]["content"][0]["text"], said.as_str());
+        assert_eq!(all[5]["response"]["instructions"], "Keep the [W].");
+        assert!(!read.text().contains("secret"));
+        assert_eq!(mask.1, 2, "the text and the instructions, once each");
+        assert_eq!(read.last, Ok(Flow::Done));
+        assert_eq!(read.stream.usage().map(|usage| usage.output_tokens), Some(2));
+    }
+
+    #[test]
+    fn without_a_match_every_byte_is_as_it_came() {
+        let events = [
+            created(),
+            ("response.novel", json!({"of": ["tomorrow", 1]})),
+            ("response.audio.delta", json!({"delta": "UklGRg=="})),
+            completed("x"),
+        ];
+        let expected = stream(&events)
+            .iter()
+            .map(|event| {
+                format!("event: {}\ndata: {}\n\n", event.event.as_deref().unwrap(), event.data)
+            })
+            .collect::<Vec<_>>()
+            .concat();
+        assert_eq!(read(&events, &mut Pass).text(), expected);
+    }
+
+    #[test]
+    fn a_whole_that_is_not_what_its_pieces_were_is_masked_all_the_same() {
+        let read = read(&[created(), delta("a"), done("another secret")], &mut Word::default());
+        assert!(!read.text().contains("secret"), "{}", read.text());
+    }
+
+    #[test]
+    fn probabilities_are_hidden_unless_no_guard_masks() {
+        let events = [created(), delta("x")];
+        assert_eq!(read(&events, &mut Pass).events()[1]["logprobs"], json!([]));
+        let mut stream_kept = ResponseStream::default();
+        stream_kept.keep_logprobs();
+        let mut out = Vec::new();
+        let events = stream(&events);
+        stream_kept.event(&events[1], &mut Reader::default(), &mut Pass, &mut out).unwrap();
+        assert!(String::from_utf8(out).unwrap().contains("token"));
+    }
+
+    #[test]
+    fn a_block_in_the_middle_ends_the_response_as_incomplete() {
+        let mut blocked =
+            read(&[created(), delta("fine, "), delta("a forbidden word")], &mut Word::default());
+        assert!(matches!(blocked.last, Err(StreamFault::Blocked(_))));
+        blocked.stream.cut("guard_blocked", "No \"such\" thing.", &mut blocked.out);
+        let all = blocked.events();
+        let last = all.last().unwrap();
+        assert_eq!((all.len(), &last["type"]), (3, &json!("response.incomplete")));
+        let response = &last["response"];
+        assert_eq!((&response["id"], &response["status"]), (&json!("r1"), &json!("incomplete")));
+        assert_eq!(response["incomplete_details"]["reason"], "content_filter");
+        let refusal = &response["output"][0]["content"][0]["refusal"];
+        assert_eq!(refusal, "No \"such\" thing. (guard_blocked)");
+        let mut never = read(&[], &mut Pass);
+        never.stream.cut("guard_blocked", "No.", &mut never.out);
+        let kinds: Vec<Value> = never.events().iter().map(|event| event["type"].clone()).collect();
+        assert_eq!(kinds, ["response.created", "response.incomplete"]);
+    }
+
+    #[test]
+    fn an_early_end_lets_out_what_was_held() {
+        let mut mask = Hold::default();
+        let mut read = read(&[created(), delta("almost")], &mut mask);
+        read.stream.finish(&mut mask, &mut read.out).unwrap();
+        assert_eq!(read.events().last().unwrap()["delta"], "almost");
+    }
+
+    #[test]
+    fn what_is_no_stream_of_events_is_never_forwarded() {
+        for events in [
+            &[delta("x"), done("x"), delta("y")][..],
+            &[("Odd.Type", json!({}))],
+            &[("response.output_text.delta", json!({"output_index": "0", "delta": "x"}))],
+        ] {
+            let read = read(events, &mut Pass);
+            assert!(read.last.is_err(), "{events:?}");
+            assert_eq!(read.events().len(), events.len() - 1);
+        }
+    }
+}

@@ -305,66 +305,14 @@ fn write_chunk(data: &str, mut pass: Pass<'_, '_>, out: &mut Vec<u8>) {
 mod tests {
     use super::{ChatStream, Flow, StreamFault};
     use crate::base::json::{Reader, escape_into};
-    use crate::base::mask::{Stopped, StreamKey, StreamMask};
+    use crate::base::mask::doubles::{Hold, Pass, WORD, Word};
+    use crate::base::mask::{Stopped, StreamMask};
     use crate::base::text::Channel;
     use crate::base::usage::Usage;
     use proptest::collection::vec;
     use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
     use serde_json::Value;
     use std::collections::BTreeMap;
-
-    /// Releases everything at once.
-    struct Pass;
-
-    impl StreamMask for Pass {
-        fn push(&mut self, _: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-            out.push_str(text);
-            Ok(())
-        }
-        fn finish(&mut self, _: StreamKey, _: &mut String) -> Result<(), Stopped> {
-            Ok(())
-        }
-    }
-
-    /// Holds everything until its run ends.
-    #[derive(Default)]
-    struct Hold(BTreeMap<StreamKey, String>);
-
-    impl StreamMask for Hold {
-        fn push(&mut self, key: StreamKey, text: &str, _: &mut String) -> Result<(), Stopped> {
-            self.0.entry(key).or_default().push_str(text);
-            Ok(())
-        }
-        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-            out.push_str(&self.0.remove(&key).unwrap_or_default());
-            Ok(())
-        }
-    }
-
-    /// Masks a word with exact hold-back, and blocks at another.
-    #[derive(Default)]
-    struct Word(Hold);
-
-    const WORD: &str = "secret";
-
-    impl StreamMask for Word {
-        fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-            let held = self.0.0.entry(key).or_default();
-            held.push_str(text);
-            if held.contains("forbidden") {
-                return Err(Stopped { rule: "word".into() });
-            }
-            *held = held.replace(WORD, "[W]");
-            let is_begun = |keep: &usize| held.ends_with(WORD.split_at(*keep).0);
-            let keep = (0..WORD.len()).rev().find(is_begun).unwrap();
-            let rest = held.split_off(held.len() - keep);
-            out.push_str(&std::mem::replace(held, rest));
-            Ok(())
-        }
-        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-            self.0.finish(key, out)
-        }
-    }
 
     /// What a client makes of a stream.
     #[derive(Debug, Default)]

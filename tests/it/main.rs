@@ -10,8 +10,10 @@
 mod certificates;
 mod cli;
 mod crash;
+mod dialects;
 mod doors;
 mod drain;
+mod endpoints;
 mod evidence;
 mod faults;
 mod forward;

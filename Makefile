@@ -39,7 +39,7 @@ suites: packages ## attack suites from ../shared, each with its negative control
 	@tests/suites.sh
 
 FUZZ_SECONDS ?= 20
-FUZZ_TARGETS = head chunked sse json message masker
+FUZZ_TARGETS = head chunked proxy sse json message masker
 
 fuzz: packages ## each fuzz target for FUZZ_SECONDS, from the corpus in tests/fuzz
 	@.ci/packages g++

@@ -21,6 +21,8 @@ pub async fn page(control: &Control) -> String {
         last_reload_successful: control.last_reload_ok.get(),
         in_flight: control.plan.borrow().ledger.live(),
         workers: to_u64(control.worker_count()),
+        resident_bytes: control.plan.borrow().pressure.resident(),
+        memory_is_short: control.plan.borrow().pressure.is_high(),
     };
     let mut page = String::with_capacity(16 * 1024);
     prometheus::write(&merged, &mut page);

@@ -52,10 +52,15 @@ pub struct Record {
     pub status: Option<u16>,
     /// Tokens, in the provider's numbers.
     pub usage: Option<Tokens>,
+    /// The guard profiles that it was looked at under.
+    pub profiles: Profiles,
     /// What guards found.
     pub hits: Vec<HitCount>,
     /// Findings beyond [`HITS_MAX`] lines.
     pub hits_dropped: u64,
+    /// What outside judges were asked, and said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<Judge>,
     /// What guards saw.
     pub coverage: Vec<Coverage>,
     /// Where it went; null if nowhere.
@@ -92,11 +97,13 @@ pub enum Kind {
     Responses,
     /// A passthrough route.
     Route,
+    /// Texts that were looked at for somebody else.
+    Scan,
 }
 
 impl Kind {
     /// All kinds, in the order of their names.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Chat,
         Self::Completions,
         Self::CountTokens,
@@ -107,6 +114,7 @@ impl Kind {
         Self::Other,
         Self::Responses,
         Self::Route,
+        Self::Scan,
     ];
 
     /// That of an endpoint of models.
@@ -134,6 +142,7 @@ impl Kind {
             Self::Other => "other",
             Self::Responses => "responses",
             Self::Route => "route",
+            Self::Scan => "scan",
         }
     }
 }
@@ -215,7 +224,7 @@ impl Asked {
                 method: CallerText::new(&mcp.method),
                 tool: mcp.tool.as_deref().map(CallerText::new),
             }),
-            Ask::Models | Ask::Server => None,
+            Ask::Models | Ask::Scan | Ask::Server => None,
             Ask::Route(route) => Some(Self::Route {
                 route: CallerText::new(&route.route),
                 path: CallerText::new(&format!("{} {}", route.method, route.path)),
@@ -272,6 +281,22 @@ pub struct Gate {
     /// The rule that decided, if one did.
     #[serde(serialize_with = "shared_option")]
     pub rule: Option<Arc<str>>,
+    /// How long it took, microseconds.
+    pub micros: u64,
+}
+
+/// One question to an outside judge.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judge {
+    /// Which: `judge.NAME`.
+    #[serde(serialize_with = "shared")]
+    pub judge: Arc<str>,
+    /// What it was asked about.
+    pub event: &'static str,
+    /// What it said: `allow`, `block`, `mask`, or `failed`.
+    pub ruling: &'static str,
+    /// Why, in its words, cleaned; or how it failed.
+    pub reasons: Vec<String>,
     /// How long it took, microseconds.
     pub micros: u64,
 }
@@ -336,14 +361,27 @@ impl From<Usage> for Tokens {
     }
 }
 
+/// The names of the guard profiles of an exchange; null for the one without a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Profiles {
+    /// Of what was asked.
+    #[serde(serialize_with = "shared_option")]
+    pub request: Option<Arc<str>>,
+    /// Of what was answered.
+    #[serde(serialize_with = "shared_option")]
+    pub response: Option<Arc<str>>,
+}
+
 /// Equal findings, counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HitCount {
     /// The rule.
     #[serde(serialize_with = "shared")]
     pub rule: Arc<str>,
-    /// What was done.
+    /// What was done; in shadow, what would have been.
     pub action: &'static str,
+    /// `enforce`, or `shadow`.
+    pub mode: &'static str,
     /// Which way the text went.
     pub direction: &'static str,
     /// Whose text it was.
@@ -409,8 +447,10 @@ impl Record {
             outcome: Outcome::Panicked,
             status: None,
             usage: None,
+            profiles: Profiles::default(),
             hits: Vec::new(),
             hits_dropped: 0,
+            judges: Vec::new(),
             coverage: Vec::new(),
             upstream: None,
             bytes: Bytes::default(),
@@ -424,17 +464,21 @@ impl Record {
     pub fn add_hits(&mut self, hits: &[Hit]) {
         for hit in hits {
             let (action, direction) = (hit.action.name(), hit.direction.name());
+            let mode = hit.mode.name();
             let (channel, place) = (hit.channel.name(), hit.place.path);
             let same = self.hits.iter_mut().find(|known| {
                 known.rule == hit.rule
-                    && (known.action, known.direction) == (action, direction)
+                    && (known.action, known.mode) == (action, mode)
+                    && known.direction == direction
                     && (known.channel, known.place) == (channel, place)
             });
             if let Some(same) = same {
                 same.count += 1;
             } else if self.hits.len() < HITS_MAX {
                 let rule = Arc::clone(&hit.rule);
-                self.hits.push(HitCount { rule, action, direction, channel, place, count: 1 });
+                let count = 1;
+                let hit = HitCount { rule, action, mode, direction, channel, place, count };
+                self.hits.push(hit);
             } else {
                 self.hits_dropped += 1;
             }
@@ -497,7 +541,7 @@ mod tests {
         TOOLS_MAX, Who,
     };
     use crate::base::ask::{Ask, ChatAsk};
-    use crate::base::hit::{Action, Direction, Hit};
+    use crate::base::hit::{Action, Direction, Hit, Mode};
     use crate::base::text::{Channel, Place};
     use std::sync::Arc;
 
@@ -507,8 +551,8 @@ mod tests {
 
     fn hit(rule: &str, index: u16) -> Hit {
         let place = Place { path: "messages[#].content", indexes: [index, 0] };
-        let (action, direction) = (Action::Mask, Direction::Request);
-        Hit { rule: Arc::from(rule), action, channel: Channel::User, place, direction }
+        let (action, mode, direction) = (Action::Mask, Mode::Enforce, Direction::Request);
+        Hit { rule: Arc::from(rule), action, mode, channel: Channel::User, place, direction }
     }
 
     #[test]
@@ -533,7 +577,8 @@ mod tests {
             r#""team":null},"identified_by":"mtls","#,
             r#""ask":{"server":"files","method":"tools/call","tool":"read"},"#,
             r#""gates":[{"gate":"caller","decision":"pass","rule":null,"micros":3}],"#,
-            r#""refusal":null,"outcome":"answered","status":200,"usage":null,"hits":[],"#,
+            r#""refusal":null,"outcome":"answered","status":200,"usage":null,"#,
+            r#""profiles":{"request":null,"response":null},"hits":[],"#,
             r#""hits_dropped":0,"coverage":[],"upstream":null,"bytes":{"in":0,"out":0},"#,
             r#""micros":0,"trace_id":null}"#
         );

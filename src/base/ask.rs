@@ -9,6 +9,8 @@ pub enum Ask {
     Mcp(McpAsk),
     /// Which models there are.
     Models,
+    /// Whether texts are safe.
+    Scan,
     /// Something that passes as it is.
     Route(RouteAsk),
     /// What the server can do at all: `OPTIONS *`.

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod hit;
 pub mod ids;
 pub mod json;
+pub mod judge;
 pub mod map;
 pub mod mask;
 pub mod network;

@@ -18,3 +18,11 @@ pub fn to_u32(number: usize) -> u32 {
 pub fn to_u64(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
+
+/// A count as a float, for rates and averages: exact up to 2^53.
+pub const fn to_f64(number: u64) -> f64 {
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "said above")]
+    {
+        number as f64
+    }
+}

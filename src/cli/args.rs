@@ -46,6 +46,9 @@ pub enum Command {
     /// Look into audit logs
     #[command(subcommand)]
     Audit(Audit),
+    /// Try and measure what the guard finds
+    #[command(subcommand)]
+    Guard(Guard),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print the reference of the configuration, in Markdown
@@ -73,6 +76,59 @@ pub enum Audit {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
+}
+
+/// About the guard.
+#[derive(Debug, Subcommand)]
+pub enum Guard {
+    /// Say what would be found in a text, where, by which rule and at what cost; never the value.
+    /// Exits with 0 if nothing is found, 1 if something is, 2 if it cannot be told
+    Test {
+        /// The text, plain or gzipped; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Whose text it is: `user`, `system`, `assistant`, `tool_result`, `document`, ...
+        #[arg(long, value_name = "CHANNEL", default_value = "user")]
+        channel: String,
+        /// Print the values that are found, too
+        #[arg(long)]
+        show: bool,
+        /// Which rules
+        #[command(flatten)]
+        rules: GuardRules,
+    },
+    /// Score labelled rows: a line of JSON for each
+    Score {
+        /// Rows as JSON Lines, plain or gzipped; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Which rules
+        #[command(flatten)]
+        rules: GuardRules,
+    },
+    /// Measure recall, false positives and latency for each source of labelled rows
+    Bench {
+        /// Rows as JSON Lines, plain or gzipped
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// What the labels speak of, such as `injection`; otherwise the file's name says it
+        #[arg(long, value_name = "TASK")]
+        task: Option<String>,
+        /// Print JSON instead of tables
+        #[arg(long)]
+        json: bool,
+        /// Which rules
+        #[command(flatten)]
+        rules: GuardRules,
+    },
+}
+
+/// Which rules a tool works with.
+#[derive(Debug, clap::Args)]
+pub struct GuardRules {
+    /// The configuration whose rules and actions apply; otherwise those of an empty one
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -2,9 +2,15 @@
 
 pub mod args;
 pub mod check;
+pub mod corpus;
 pub mod demo;
 pub mod gateway;
+pub mod guard;
+pub mod guard_bench;
+pub mod guard_entities;
+pub mod guard_score;
 pub mod key;
+pub mod measure;
 pub mod print;
 pub mod run;
 pub mod serve;

@@ -1,7 +1,7 @@
 //! The commands as one list: what was asked for, and who does it.
 
 use crate::cli::args::{Args, Audit, Command, Key};
-use crate::cli::{check, demo, key, print, serve, verify};
+use crate::cli::{check, demo, guard, key, print, serve, verify};
 use crate::config::{reference, schema};
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ pub fn main() -> ExitCode {
         Command::Demo { sets } => demo::run(&sets),
         Command::Key(Key::New) => key::new(),
         Command::Audit(Audit::Verify { folder }) => verify::run(&folder),
+        Command::Guard(command) => guard::run(&command),
         Command::Schema => print::out(&schema::json()),
         Command::Reference => print::out(&reference::markdown()),
         Command::Completions { shell } => completions(shell),

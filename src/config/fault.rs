@@ -117,6 +117,8 @@ pub enum Mistake {
     LiteralSecret(&'static Key),
     /// An API key itself where its digest belongs.
     LiteralKey,
+    /// A secret of fewer bytes than this.
+    SecretShort(usize),
     /// The environment has no such variable.
     SecretUnset(String),
     /// A secret's file cannot be read.
@@ -184,6 +186,7 @@ impl Mistake {
             Self::NoSuch { what, name, .. } => format!("there is no {what} `{name}`"),
             Self::LiteralSecret(key) => format!("`{}` holds the secret itself", key.name),
             Self::LiteralKey => "this is not the digest of an API key".to_owned(),
+            Self::SecretShort(_) => "the secret can be guessed".to_owned(),
             Self::SecretUnset(name) => format!("the environment variable `{name}` is not set"),
             Self::SecretUnreadable(kind) => unread("the secret's file", *kind),
             Self::SecretUnusable => "the secret is empty or cannot be sent in a header".to_owned(),
@@ -207,6 +210,7 @@ impl Mistake {
     /// What is allowed there, where a list or a shape can say it.
     pub fn allowed(&self) -> Option<String> {
         match self {
+            Self::SecretShort(least) => Some(format!("at least {least} bytes")),
             Self::TooLarge(bytes) => Some(format!("at most {bytes} bytes")),
             Self::SetShape => Some("`path.to.key=value`, such as `gateway.workers=2`".to_owned()),
             Self::SetNowhere { known, .. } | Self::NoSuch { known, .. } => Some(listed(known)),
@@ -290,6 +294,7 @@ impl Mistake {
             | Self::Twice(..)
             | Self::LiteralSecret(_)
             | Self::LiteralKey
+            | Self::SecretShort(_)
             | Self::SecretUnset(_)
             | Self::SecretUnreadable(_)
             | Self::SecretUnusable
@@ -354,6 +359,7 @@ impl Mistake {
             Self::LiteralKey => {
                 "`ringwall key new` prints a key for the caller and its digest for this file"
             }
+            Self::SecretShort(_) => "make one with `openssl rand -hex 32`",
             Self::SecretUnset(_) => "set it where Ringwall is started, or use `\"file:PATH\"`",
             Self::SecretUnreadable(_) | Self::PemUnreadable(_) => {
                 "a relative path begins where Ringwall is started"

@@ -4,61 +4,102 @@
 //! told here, with their place, and not when the gateway begins.
 
 use crate::base::hit::Action;
+use crate::base::secret::Secret;
 use crate::config::fault::Mistake;
 use crate::config::keys::{GUARD, GUARD_ACTION};
 use crate::config::model::{Guard, GuardAction, Pattern};
 use crate::config::pass::{Names, Pass, Section, Spot};
-use crate::config::people;
+use crate::config::profile_model::GuardOptions;
+use crate::config::profiles::{self, Known};
 use crate::config::tree::Place;
+use crate::config::{people, upstreams};
+use std::sync::Arc;
 use toml::de::DeTable;
 
-/// Reads whether guards run and what they do.
-pub fn read(pass: &mut Pass<'_>, top: &Section<'_>) -> Guard {
+/// The rules that there are, for those who name them.
+#[derive(Debug)]
+pub struct RuleNames {
+    /// Their names.
+    pub names: Names,
+    carried: Vec<Carried>,
+}
+
+/// Reads whether guards run, what they do, and the profiles of it.
+pub fn read(pass: &mut Pass<'_>, top: &Section<'_>, known: Known<'_>) -> Guard {
     let section = pass.section(top, &GUARD);
     let enabled = pass.flag(&section, "enabled");
+    let mut rules = RuleNames { names: Names::default(), carried: carried() };
+    for rule in &rules.carried {
+        rules.names.add(pass, "guard rule", &rule.name, (Place::default(), 0));
+    }
     let items = pass.sections(&section, &GUARD_ACTION);
-    let mut guard = Guard { enabled, actions: Vec::with_capacity(items.len()) };
-    if items.is_empty() {
-        return guard;
+    let actions = actions(pass, items, &rules);
+    let usual = GuardOptions { restore: true, ..GuardOptions::default() };
+    let options = profiles::options(pass, &section, &rules, &usual);
+    let profiles = profiles::read(pass, &section, known, &rules, &options);
+    Guard { enabled, mask_key: mask_key(pass, &section), options, profiles, actions }
+}
+
+/// Bytes of a key for masks: fewer can be guessed.
+const MASK_KEY_BYTES_LEAST: usize = 16;
+
+fn mask_key(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Secret> {
+    let spot = upstreams::secret(pass, section, "mask_key")?;
+    if spot.value.expose().len() < MASK_KEY_BYTES_LEAST {
+        pass.note(spot.place, Mistake::SecretShort(MASK_KEY_BYTES_LEAST));
     }
-    let (carried, mut names, mut known) = (carried(), Names::default(), Names::default());
-    for rule in &carried {
-        known.add(pass, "guard rule", &rule.name, (Place::default(), 0));
-    }
+    Some(spot.value)
+}
+
+/// Reads the actions of the file, or of one profile.
+pub fn actions(
+    pass: &mut Pass<'_>,
+    items: Vec<Section<'_>>,
+    rules: &RuleNames,
+) -> Vec<GuardAction> {
+    let (mut actions, mut names) = (Vec::with_capacity(items.len()), Names::default());
     let mut places = Vec::with_capacity(items.len());
     for item in items {
         let rule = pass.text(&item, "rule");
-        let request = action(pass, &item, "request");
-        let response = action(pass, &item, "response");
-        if !item.has("request") && !item.has("response") {
+        let says = ["request", "response", "untrusted", "mode", "style"];
+        if !says.into_iter().any(|key| item.has(key)) {
             pass.note(item.place, Mistake::ActionWithoutEffect);
         }
-        let Some(spot) = rule else { continue };
-        names.add(pass, "guard rule", spot.value, (spot.place, guard.actions.len()));
-        let Some(rule) = people::pattern(pass, &spot, item.key("rule")) else { continue };
-        people::refuse_unknown(pass, "guard rule", &known, (&rule, &spot));
-        guard.actions.push(GuardAction { rule, request, response });
-        places.push([item.at("request"), item.at("response")]);
+        let rule = rule.and_then(|spot| {
+            names.add(pass, "guard rule", spot.value, (spot.place, actions.len()));
+            let rule = people::pattern(pass, &spot, item.key("rule"))?;
+            people::refuse_unknown(pass, "guard rule", &rules.names, (&rule, &spot));
+            Some(rule)
+        });
+        // Its words are read in any case, for the mistakes that they hold.
+        let nothing = || Pattern::Exact(Arc::from(""));
+        let action = profiles::action(pass, &item, rule.clone().unwrap_or_else(nothing));
+        if rule.is_some() {
+            places.push(["request", "response", "untrusted"].map(|way| item.at(way)));
+            actions.push(action);
+        }
     }
-    for rule in carried.iter().filter(|rule| rule.is_phrase) {
-        refuse_masked_phrases(pass, &guard.actions, &places, &rule.name);
+    for rule in rules.carried.iter().filter(|rule| rule.is_noted) {
+        refuse_masked_phrases(pass, &actions, &places, &rule.name);
     }
-    guard
+    actions
 }
 
 /// A rule that the binary carries.
 #[derive(Debug)]
 struct Carried {
     name: String,
-    /// It finds phrases, whose beginning has left before their end is seen.
-    is_phrase: bool,
+    /// It finds phrases, whose beginning has left before their end is seen, or what a detector
+    /// says of a whole text.
+    is_noted: bool,
 }
 
 /// The packs that `guard` compiles.
-const PACKS: [&str; 3] = [
+const PACKS: [&str; 4] = [
     include_str!("../../config/packs/pii.toml"),
     include_str!("../../config/packs/secrets.toml"),
     include_str!("../../config/packs/injection.toml"),
+    include_str!("../../config/packs/structure.toml"),
 ];
 
 fn carried() -> Vec<Carried> {
@@ -68,8 +109,9 @@ fn carried() -> Vec<Carried> {
         let rules = table.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
         for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
             let name = rule.get_ref().get("name").and_then(|name| name.get_ref().as_str());
-            let is_phrase = rule.get_ref().get("phrases").is_some();
-            carried.extend(name.map(|name| Carried { name: name.to_owned(), is_phrase }));
+            let has = |key: &str| rule.get_ref().get(key).is_some();
+            let is_noted = has("phrases") || has("detector");
+            carried.extend(name.map(|name| Carried { name: name.to_owned(), is_noted }));
         }
     }
     carried
@@ -79,12 +121,13 @@ fn carried() -> Vec<Carried> {
 fn refuse_masked_phrases(
     pass: &mut Pass<'_>,
     actions: &[GuardAction],
-    places: &[[Place; 2]],
+    places: &[[Place; 3]],
     name: &str,
 ) {
-    for way in 0..2 {
+    for way in 0..3 {
         let said = actions.iter().zip(places).filter_map(|(action, places)| {
-            let what = if way == 0 { action.request } else { action.response };
+            let what = [action.request, action.response, action.untrusted];
+            let what = what.get(way).copied().flatten();
             let rank = match &action.rule {
                 Pattern::Exact(own) => (own.len(), true),
                 Pattern::Prefix(own) => (own.len(), false),
@@ -99,14 +142,6 @@ fn refuse_masked_phrases(
     }
 }
 
-/// What is done about a match.
-fn action(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Action> {
-    let word = pass.choice(section, name)?;
-    [Action::Allow, Action::Flag, Action::Mask, Action::Block]
-        .into_iter()
-        .find(|action| action.name() == word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::carried;
@@ -115,7 +150,7 @@ mod tests {
     fn the_carried_rules_are_known() {
         let carried = carried();
         assert!(carried.len() >= 25, "{}", carried.len());
-        let find = |name: &str| carried.iter().find(|rule| rule.name == name).unwrap().is_phrase;
+        let find = |name: &str| carried.iter().find(|rule| rule.name == name).unwrap().is_noted;
         assert!(find("injection.fake_turn") && !find("pii.card"));
     }
 }

@@ -1,10 +1,16 @@
 //! Every key of the configuration, described once: what it takes, what it is when absent, what it
 //! means and why. The reader, the did-you-mean, the reference and the JSON Schema are made of this.
 
+use crate::config::judges::JUDGE;
 use crate::config::kinds::Kind;
 use crate::config::listener_keys::{
     CA, CLIENT_CERTIFICATE, CLIENT_KEY, LISTENER, LISTENER_SNI, ROOTS, SERVER_NAME,
 };
+use crate::config::profile_keys::{
+    ANNOTATE, BUDGET, GUARD_PROFILE, GUARD_PROFILE_ACTION, MASK_KEY, MODE, ON_ERROR, RESTORE, SKIP,
+    SPOTLIGHT, STYLE, UNCOVERED, UNTRUSTED,
+};
+use crate::config::quantities::{BOUNDS, DEADLINES};
 use crate::config::routes::ROUTE;
 
 /// A table of the file.
@@ -54,9 +60,18 @@ impl Table {
     pub fn header(&self) -> String {
         match (self.path, self.many) {
             ("", _) => "the top of the file".to_owned(),
+            (path, _) if path == GUARD_PROFILE.path => format!("[{path}.NAME]"),
+            (path, _) if path == GUARD_PROFILE_ACTION.path => {
+                "[[guard.profile.NAME.action]]".to_owned()
+            }
             (path, true) => format!("[[{path}]]"),
             (path, false) => format!("[{path}]"),
         }
+    }
+
+    /// Whether its tables have names of the file's own: `[guard.profile.NAME]`.
+    pub fn is_named(&self) -> bool {
+        self.path == GUARD_PROFILE.path
     }
 
     /// The names of the tables right below this one, with how they are written.
@@ -94,8 +109,8 @@ pub(super) const fn usual(
 }
 
 /// Longest wait that any deadline may be: a day, after which nobody is still there.
-const LONGEST: &str = "1d";
-const ACTIONS: Kind = Kind::Choice(&["allow", "flag", "mask", "block"]);
+pub(super) const LONGEST: &str = "1d";
+pub(super) const ACTIONS: Kind = Kind::Choice(&["allow", "flag", "mask", "block"]);
 
 /// All tables, in the order of the reference.
 pub static TABLES: &[&Table] = &[
@@ -113,6 +128,9 @@ pub static TABLES: &[&Table] = &[
     &ROUTE,
     &GUARD,
     &GUARD_ACTION,
+    &GUARD_PROFILE,
+    &GUARD_PROFILE_ACTION,
+    &JUDGE,
     &AUDIT,
 ];
 
@@ -173,102 +191,6 @@ pub static GATEWAY: Table = Table {
             Kind::Span("0s", LONGEST),
             ("\"30s\"", "what Kubernetes grants a pod before it kills it"),
             "How long SIGTERM waits for live exchanges and streams.",
-        ),
-    ],
-};
-
-/// Sizes and counts.
-pub static BOUNDS: Table = Table {
-    path: "bounds",
-    many: false,
-    about: "How much one client or one upstream may send. Beyond it, it is refused.",
-    keys: &[
-        usual(
-            "head",
-            Kind::Size("1 KiB", "1 MiB"),
-            ("\"32 KiB\"", "room for a large token and cookies, and no more"),
-            "Bytes of a request head.",
-        ),
-        usual(
-            "headers",
-            Kind::Count(8, 1000),
-            ("100", "clients send a few dozen"),
-            "Header fields of a request.",
-        ),
-        usual(
-            "body",
-            Kind::Size("1 KiB", "1 GiB"),
-            ("\"10 MiB\"", "a long context with a few images"),
-            "Bytes of a request body. It is held whole, since it is inspected whole.",
-        ),
-        usual(
-            "answer",
-            Kind::Size("1 KiB", "1 GiB"),
-            ("\"32 MiB\"", "tool results can hold files"),
-            "Bytes of an upstream's answer that is no stream. It is held whole.",
-        ),
-        usual(
-            "event",
-            Kind::Size("1 KiB", "256 MiB"),
-            ("\"1 MiB\"", "one event carries a few tokens or one tool result"),
-            "Bytes of one event of an upstream's stream.",
-        ),
-        usual(
-            "connections",
-            Kind::Count(1, 1_000_000),
-            ("4096", "idle ones are cheap; the file limit must allow them"),
-            "Client connections of one worker.",
-        ),
-    ],
-};
-
-/// Times.
-pub static DEADLINES: Table = Table {
-    path: "deadlines",
-    many: false,
-    about: "How long each step may take. None of them limits a stream as a whole.",
-    keys: &[
-        usual(
-            "head",
-            Kind::Span("10ms", LONGEST),
-            ("\"10s\"", "a slow line manages; a slow attack does not hold a socket long"),
-            "A client's request head, from its first byte.",
-        ),
-        usual(
-            "body",
-            Kind::Span("10ms", LONGEST),
-            ("\"60s\"", "10 MiB over a slow line"),
-            "A client's request body.",
-        ),
-        usual(
-            "idle",
-            Kind::Span("10ms", LONGEST),
-            ("\"60s\"", "long enough to be used again, short enough to be given back"),
-            "A client connection between two requests.",
-        ),
-        usual(
-            "write",
-            Kind::Span("10ms", LONGEST),
-            ("\"30s\"", "a client that reads nothing for so long is gone"),
-            "A client that does not read what it is sent.",
-        ),
-        usual(
-            "connect",
-            Kind::Span("10ms", LONGEST),
-            ("\"5s\"", "the next route should get its turn"),
-            "Connecting to an upstream, TLS included.",
-        ),
-        usual(
-            "first_byte",
-            Kind::Span("10ms", LONGEST),
-            ("\"120s\"", "reasoning models think before they speak"),
-            "Until an upstream's answer begins.",
-        ),
-        usual(
-            "upstream_idle",
-            Kind::Span("10ms", LONGEST),
-            ("\"120s\"", "a stream may pause while the model thinks"),
-            "Between two reads of an upstream's answer.",
         ),
     ],
 };
@@ -425,12 +347,22 @@ pub static GUARD: Table = Table {
     path: "guard",
     many: false,
     about: "What is looked for in requests and answers.",
-    keys: &[usual(
-        "enabled",
-        Kind::Flag,
-        ("true", "a guard that did not run is no pass"),
-        "Whether anything is inspected at all.",
-    )],
+    keys: &[
+        usual(
+            "enabled",
+            Kind::Flag,
+            ("true", "a guard that did not run is no pass"),
+            "Whether anything is inspected at all.",
+        ),
+        MASK_KEY,
+        RESTORE,
+        ANNOTATE,
+        SPOTLIGHT,
+        UNCOVERED,
+        ON_ERROR,
+        BUDGET,
+        SKIP,
+    ],
 };
 
 /// What guards do.
@@ -443,6 +375,9 @@ pub static GUARD_ACTION: Table = Table {
         needed("rule", Kind::RulePattern, "The rule, or a family of rules."),
         optional("request", ACTIONS, "On the way to the upstream. Absent: as the pack says."),
         optional("response", ACTIONS, "On the way back. Absent: as the pack says."),
+        UNTRUSTED,
+        MODE,
+        STYLE,
     ],
 };
 
@@ -501,7 +436,7 @@ mod tests {
             table(path).unwrap().children().map(|(name, _)| name).collect()
         };
         assert!(below("").contains(&"gateway") && !below("").contains(&"guard.action"));
-        assert_eq!(below("guard"), ["action"]);
+        assert_eq!(below("guard"), ["action", "profile"]);
         assert!(below("caller").is_empty());
     }
 }

@@ -4,11 +4,13 @@
 //! key. Where a part could not be parsed, nothing is said of what seems to be missing.
 
 use crate::config::fault::{Fault, Faults, Mistake, Source};
-use crate::config::keys::{AUDIT, BOUNDS, DEADLINES, GATEWAY};
-use crate::config::model::{Audit, Bounds, Config, Deadlines, Pinning, Process};
+use crate::config::keys::{AUDIT, GATEWAY};
+use crate::config::model::{Audit, Bounds, Config, Deadlines, Encodings, Pinning, Process};
 use crate::config::pass::{Environment, Files, Pass, Section};
+use crate::config::profiles::Known;
+use crate::config::quantities::{BOUNDS, DEADLINES};
 use crate::config::tree::{self, Entries, Place};
-use crate::config::{guards, listeners, people, recover, redact, routes, sets, upstreams};
+use crate::config::{guards, judges, listeners, people, recover, redact, routes, sets, upstreams};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -83,6 +85,9 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
     let routes = routes::read(pass, &top, &listeners, &mut upstreams);
     let callers = people::callers(pass, &top);
     let rules = people::rules(pass, &top, &callers, (&upstreams, &routes));
+    let known = Known { callers: &callers, upstreams: &upstreams, routes: &routes };
+    let guard = guards::read(pass, &top, known);
+    let judges = judges::read(pass, &top, &callers, &mut upstreams);
     Config {
         listeners,
         admin,
@@ -95,7 +100,8 @@ fn check(pass: &mut Pass<'_>, entries: &Entries) -> Config {
         mcp_servers: upstreams.mcp_servers,
         routes: routes.list,
         targets: upstreams.targets,
-        guard: guards::read(pass, &top),
+        guard,
+        judges,
         audit: audit(pass, &top),
     }
 }
@@ -121,18 +127,34 @@ fn bounds(pass: &mut Pass<'_>, top: &Section<'_>) -> Bounds {
     Bounds {
         head_bytes: pass.bytes(&section, "head"),
         header_count: pass.capacity(&section, "headers"),
+        uri_bytes: pass.bytes(&section, "uri"),
         body_bytes: pass.bytes(&section, "body"),
+        encodings: match pass.choice(&section, "encodings") {
+            Some("refuse") => Encodings::Refuse,
+            _ => Encodings::Decode,
+        },
+        body_rate: pass.size(&section, "body_rate"),
+        write_rate: pass.size(&section, "write_rate"),
         answer_bytes: pass.bytes(&section, "answer"),
         event_bytes: pass.bytes(&section, "event"),
+        held_bytes: pass.bytes(&section, "held"),
+        upstream_head_bytes: pass.bytes(&section, "upstream_head"),
+        upstream_header_count: pass.capacity(&section, "upstream_headers"),
         connections: pass.capacity(&section, "connections"),
+        connections_total: pass.capacity(&section, "connections_total"),
+        connections_per_address: pass.limit(&section, "connections_per_address").unwrap_or(1),
+        streams_per_caller: pass.limit(&section, "streams_per_caller").unwrap_or(1),
+        memory_bytes: pass.size(&section, "memory"),
     }
 }
 
 fn deadlines(pass: &mut Pass<'_>, top: &Section<'_>) -> Deadlines {
     let section = pass.section(top, &DEADLINES);
     Deadlines {
+        first_request: pass.span(&section, "first_request"),
         head: pass.span(&section, "head"),
         body: pass.span(&section, "body"),
+        body_grace: pass.span(&section, "body_grace"),
         idle: pass.span(&section, "idle"),
         write: pass.span(&section, "write"),
         connect: pass.span(&section, "connect"),
@@ -231,7 +253,7 @@ mod tests {
     use crate::base::ask::Dialect;
     use crate::config::fault::{Fault, Faults, Mistake};
     use crate::config::keys::{TABLES, TOP};
-    use crate::config::model::{Config, Pattern, Pinning};
+    use crate::config::model::{Config, Encodings, Pattern, Pinning};
     use std::io;
     use std::net::SocketAddr;
     use std::path::Path;
@@ -306,8 +328,18 @@ mod tests {
         let bounds = config.bounds;
         assert_eq!((bounds.head_bytes, bounds.header_count), (32 << 10, 100));
         assert_eq!((bounds.body_bytes, bounds.answer_bytes), (10 << 20, 32 << 20));
-        assert_eq!((bounds.event_bytes, bounds.connections), (1 << 20, 4096));
+        assert_eq!((bounds.event_bytes, bounds.connections), (1 << 20, 16_384));
+        let rates = (bounds.body_rate, bounds.write_rate, bounds.encodings);
+        assert_eq!(rates, (1024, 1024, Encodings::Decode));
+        let connections = (bounds.connections_total, bounds.connections_per_address);
+        assert_eq!(connections, (65_536, 8192));
+        assert_eq!((bounds.uri_bytes, bounds.held_bytes), (8 << 10, 64 << 10));
+        let upstream = (bounds.upstream_head_bytes, bounds.upstream_header_count);
+        assert_eq!(upstream, (64 << 10, 128));
+        assert_eq!((bounds.streams_per_caller, bounds.memory_bytes), (4096, 1 << 30));
         let deadlines = config.deadlines;
+        let grace = (deadlines.first_request.as_secs(), deadlines.body_grace.as_secs());
+        assert_eq!(grace, (10, 10));
         let seconds = [
             deadlines.head,
             deadlines.body,
@@ -317,7 +349,7 @@ mod tests {
             deadlines.first_byte,
             deadlines.upstream_idle,
         ];
-        assert_eq!(seconds.map(|span| span.as_secs()), [10, 60, 60, 30, 5, 120, 120]);
+        assert_eq!(seconds.map(|span| span.as_secs()), [10, 60, 60, 20, 5, 120, 120]);
         assert!(config.guard.enabled && config.guard.actions.is_empty());
         assert_eq!(config.audit.folder, Path::new("audit"));
         assert_eq!((config.audit.window.as_millis(), config.audit.file_bytes), (20, 64 << 20));

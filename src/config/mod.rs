@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod guards;
+pub mod judges;
 pub mod keys;
 pub mod kinds;
 pub mod listener_keys;
@@ -13,6 +14,10 @@ pub mod load;
 pub mod model;
 pub mod pass;
 pub mod people;
+pub mod profile_keys;
+pub mod profile_model;
+pub mod profiles;
+pub mod quantities;
 pub mod recover;
 pub mod redact;
 pub mod reference;

@@ -4,9 +4,11 @@
 use crate::base::ask::Dialect;
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
-use crate::base::hit::Action;
+use crate::base::hit::{Action, Mode, Style};
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::config::judges::Judge;
+use crate::config::profile_model::{GuardOptions, GuardProfile};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// What guards look for and do.
     pub guard: Guard,
+    /// Who is asked outside, in order.
+    pub judges: Vec<Judge>,
     /// The audit log.
     pub audit: Audit,
 }
@@ -142,33 +146,68 @@ pub enum Pinning {
     Off,
 }
 
-/// Bounds on what a client may send or hold.
+/// Bounds on what a client or an upstream may send or hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of a request head.
     pub head_bytes: usize,
     /// Header fields of a request.
     pub header_count: usize,
-    /// Bytes of a request body.
+    /// Bytes of a request's target.
+    pub uri_bytes: usize,
+    /// Bytes of a request body, decoded.
     pub body_bytes: usize,
+    /// What becomes of bodies with a content coding.
+    pub encodings: Encodings,
+    /// Bytes a second that a request body brings at least; 0: any.
+    pub body_rate: u64,
+    /// Bytes a second that a client takes at least of what waits for it; 0: any.
+    pub write_rate: u64,
     /// Bytes of an upstream's answer that is held whole.
     pub answer_bytes: usize,
     /// Bytes of one event of an upstream's stream.
     pub event_bytes: usize,
+    /// Bytes that guards hold back of one stream.
+    pub held_bytes: usize,
+    /// Bytes of the head of an upstream's answer.
+    pub upstream_head_bytes: usize,
+    /// Header fields of an upstream's answer.
+    pub upstream_header_count: usize,
     /// Client connections of one worker.
     pub connections: usize,
+    /// Client connections of all workers.
+    pub connections_total: usize,
+    /// Client connections from one address.
+    pub connections_per_address: u32,
+    /// Streams that one caller has open.
+    pub streams_per_caller: u32,
+    /// Resident memory at which new requests are refused.
+    pub memory_bytes: u64,
+}
+
+/// What becomes of bodies with a content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encodings {
+    /// It is taken off.
+    Decode,
+    /// They are not taken.
+    Refuse,
 }
 
 /// How long each step may take. None limits a stream as a whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
+    /// A new client connection's first byte.
+    pub first_request: Duration,
     /// A client's request head, from its first byte.
     pub head: Duration,
     /// A client's request body.
     pub body: Duration,
+    /// How long a request body may come slower than the bound says.
+    pub body_grace: Duration,
     /// A client connection between requests.
     pub idle: Duration,
-    /// A client that does not read.
+    /// A client that does not read, or reads slower than the bound says.
     pub write: Duration,
     /// Connecting to an upstream, TLS included.
     pub connect: Duration,
@@ -388,12 +427,30 @@ pub struct Credential {
 pub struct Guard {
     /// Whether guards run at all.
     pub enabled: bool,
+    /// What keyed masks are made with; none: by chance for each process.
+    pub mask_key: Option<Secret>,
+    /// What is done besides, where no profile says otherwise.
+    pub options: GuardOptions,
+    /// The profiles; the first that fits an exchange is its own.
+    pub profiles: Vec<GuardProfile>,
     /// What a rule does when nothing else is said, by the beginning of its name; the longest that
     /// fits wins. `("pii.card", Request, Mask)`.
     pub actions: Vec<GuardAction>,
 }
 
-/// What one rule, or a family of rules, does.
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            mask_key: None,
+            options: GuardOptions::default(),
+            profiles: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+}
+
+/// What one rule, or a family of rules, does. What it does not say, a shorter name says.
 #[derive(Clone, Debug)]
 pub struct GuardAction {
     /// The rule's name, or a prefix of names.
@@ -402,6 +459,19 @@ pub struct GuardAction {
     pub request: Option<Action>,
     /// On the way back.
     pub response: Option<Action>,
+    /// Either way, in text that nobody of the conversation wrote: tool results and documents.
+    pub untrusted: Option<Action>,
+    /// Whether it does so, or only tells.
+    pub mode: Option<Mode>,
+    /// What its masks look like.
+    pub style: Option<Style>,
+}
+
+impl GuardAction {
+    /// One for that rule that says nothing yet.
+    pub const fn new(rule: Pattern) -> Self {
+        Self { rule, request: None, response: None, untrusted: None, mode: None, style: None }
+    }
 }
 
 /// The audit log.

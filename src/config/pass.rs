@@ -4,7 +4,7 @@
 
 use crate::base::map::Map;
 use crate::config::fault::Mistake;
-use crate::config::keys::{Absent, Key, TABLES, TOP, Table, UNDESCRIBED};
+use crate::config::keys::{Absent, Key, TABLES, TOP, Table, UNDESCRIBED, needed};
 use crate::config::kinds::Kind;
 use crate::config::tree::{Entries, Node, Place, Value};
 use crate::config::units::{self, UnitFault};
@@ -39,6 +39,9 @@ pub struct Section<'t> {
     pub place: Place,
     entries: Option<&'t Entries>,
 }
+
+/// A table and the name that the file gives it.
+pub type Named<'t> = (Arc<str>, Section<'t>);
 
 /// A reading and where it stands.
 #[derive(Clone, Debug)]
@@ -121,6 +124,32 @@ impl Pass<'_> {
             }
         }
         sections
+    }
+
+    /// The tables of that path that have names of their own, in the order of the file.
+    pub fn named<'t>(&mut self, above: &Section<'t>, table: &'static Table) -> Vec<Named<'t>> {
+        let Some(node) = above.node(last(table.path)) else { return Vec::new() };
+        let Value::Table(all) = &node.value else {
+            self.note(node.place, Mistake::NotTable(table.header()));
+            self.hide(node);
+            return Vec::new();
+        };
+        let mut sections = Vec::with_capacity(all.0.len());
+        for entry in &all.0 {
+            let Value::Table(entries) = &entry.node.value else {
+                self.note(entry.node.place, Mistake::NotTable(table.header()));
+                self.hide(&entry.node);
+                continue;
+            };
+            if !is_name(&entry.name, Kind::Name) {
+                self.note(entry.at, Mistake::Invalid(&NAMED));
+            }
+            sections.push((entry.at, Arc::from(&*entry.name), entries));
+        }
+        // A table of TOML has no order of its own.
+        sections.sort_by_key(|(place, ..)| *place);
+        let of = |(place, name, entries)| (name, self.section_of(table, place, entries));
+        sections.into_iter().map(of).collect()
     }
 
     fn section_of<'t>(
@@ -392,6 +421,9 @@ impl Names {
         self.order.iter().any(|name| name.starts_with(prefix))
     }
 }
+
+/// The name in a table's own header.
+static NAMED: Key = needed("NAME", Kind::Name, "The name in the header of a table.");
 
 /// Mistakes that are kept; fewer are shown.
 const MISTAKES_MOST: usize = 1000;

@@ -19,9 +19,12 @@ use std::sync::Arc;
 pub struct Callers {
     /// In the order of the file.
     pub entries: Vec<CallerEntry>,
-    names: Names,
-    apps: Names,
-    teams: Names,
+    /// Their names.
+    pub names: Names,
+    /// Their apps.
+    pub apps: Names,
+    /// Their teams.
+    pub teams: Names,
 }
 
 /// Reads the callers.
@@ -94,12 +97,13 @@ pub fn rules(
             Some("allow") => Effect::Allow,
             _ => Effect::Deny,
         };
+        let Who { callers: only, apps, teams } = who(pass, &section, callers);
         let rule = Rule {
             name: name.map_or_else(|| Arc::from(""), |name| Arc::from(name.value)),
             effect,
-            callers: patterns(pass, &section, "callers", Some(("caller", &callers.names))),
-            apps: patterns(pass, &section, "apps", Some(("app", &callers.apps))),
-            teams: patterns(pass, &section, "teams", Some(("team", &callers.teams))),
+            callers: only,
+            apps,
+            teams,
             models: patterns(pass, &section, "models", Some(("model", &upstreams.model_names))),
             servers: patterns(
                 pass,
@@ -166,8 +170,28 @@ const METADATA_VALUE_MOST: usize = 256;
 /// Bytes of a name in a certificate; a SPIFFE id may have as many (SPIFFE-ID §2.3).
 const CERTIFICATE_NAME_MOST: usize = 2048;
 
-/// The patterns of a rule's list.
-fn patterns(
+/// Whom a table is about.
+#[derive(Debug, Default)]
+pub struct Who {
+    /// By the caller's name.
+    pub callers: Vec<Pattern>,
+    /// By app.
+    pub apps: Vec<Pattern>,
+    /// By team.
+    pub teams: Vec<Pattern>,
+}
+
+/// Reads `callers`, `apps` and `teams`, each of which names some that are there.
+pub fn who(pass: &mut Pass<'_>, section: &Section<'_>, known: &Callers) -> Who {
+    Who {
+        callers: patterns(pass, section, "callers", Some(("caller", &known.names))),
+        apps: patterns(pass, section, "apps", Some(("app", &known.apps))),
+        teams: patterns(pass, section, "teams", Some(("team", &known.teams))),
+    }
+}
+
+/// The patterns of a list; each must fit something there, where it is known what there is.
+pub fn patterns(
     pass: &mut Pass<'_>,
     section: &Section<'_>,
     name: &str,
@@ -198,7 +222,8 @@ fn expires(pass: &mut Pass<'_>, section: &Section<'_>) -> Option<Wall> {
     expires
 }
 
-fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
+/// The entries of a table of texts.
+pub fn metadata(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Metadata> {
     let (key, Some(node)) = (section.key("metadata"), section.node("metadata")) else {
         return Vec::new();
     };

@@ -22,7 +22,13 @@ fn object(table: &'static Table) -> Value {
         table.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
     for (name, child) in table.children() {
         let inner = object(child);
-        let value = if child.many {
+        let value = if child.is_named() {
+            json!({
+                "type": "object",
+                "additionalProperties": inner,
+                "description": child.about,
+            })
+        } else if child.many {
             json!({ "type": "array", "items": inner, "description": child.about })
         } else {
             inner
@@ -125,7 +131,8 @@ mod tests {
             let mut place = &schema;
             for part in table.path.split('.').filter(|part| !part.is_empty()) {
                 place = &place["properties"][part];
-                place = place.get("items").unwrap_or(place);
+                let inner = place.get("additionalProperties").filter(|inner| inner.is_object());
+                place = place.get("items").or(inner).unwrap_or(place);
             }
             for key in table.keys {
                 assert!(place["properties"][key.name].is_object(), "{} {}", table.path, key.name);

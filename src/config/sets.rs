@@ -43,8 +43,7 @@ fn put(
     value: Node,
 ) -> Result<(), Box<Refused>> {
     let Some((first, rest)) = steps.split_first() else { return Ok(()) };
-    let below =
-        if path.is_empty() { first.name.to_owned() } else { format!("{path}.{}", first.name) };
+    let below = below(path, first.name);
     let position = table.0.iter().position(|entry| entry.name == first.name);
     if rest.is_empty() {
         let entry = Entry { name: first.name.to_owned(), at: first.at, node: value };
@@ -55,7 +54,7 @@ fn put(
         return Ok(());
     }
     if position.is_none() {
-        let is_list = keys::table(&below).is_some_and(|table| table.many);
+        let is_list = keys::table(&below).is_some_and(|table| table.many && !table.is_named());
         let value =
             if is_list { Value::List(Vec::new()) } else { Value::Table(Entries::default()) };
         let node = Node { place: first.at, value };
@@ -69,6 +68,18 @@ fn put(
         Value::Text(_) | Value::Number(_) | Value::Float | Value::Flag(_) | Value::Date(_) => {
             Err(Refused::new(first.at, Mistake::SetThrough(below)))
         }
+    }
+}
+
+/// The path of what stands there. Of a table whose tables have names of their own the path ends
+/// in a slash where the name was said.
+fn below(path: &str, name: &str) -> String {
+    let is_named = keys::table(path).is_some_and(keys::Table::is_named);
+    match path.strip_suffix('/') {
+        _ if path.is_empty() => name.to_owned(),
+        _ if is_named => format!("{path}/"),
+        Some(table) => format!("{table}.{name}"),
+        None => format!("{path}.{name}"),
     }
 }
 
@@ -214,6 +225,8 @@ mod tests {
             "caller.2.name=dan",
             "caller.dan.in_flight=5",
             "guard.action.0.rule='pii.*'",
+            "guard.profile.x.uncovered=flag",
+            "guard.profile.x.action.0.rule='pii.*'",
         ] {
             apply(&mut top, 1, set).unwrap();
         }
@@ -221,6 +234,8 @@ mod tests {
         assert_eq!(at(&top, "caller.1.in_flight"), "Number(Some(4))");
         assert_eq!(at(&top, "caller.2.in_flight"), "Number(Some(5))");
         assert_eq!(at(&top, "guard.action.0.rule"), "Text(\"pii.*\")");
+        assert_eq!(at(&top, "guard.profile.x.uncovered"), "Text(\"flag\")");
+        assert_eq!(at(&top, "guard.profile.x.action.0.rule"), "Text(\"pii.*\")");
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub fn bare_target(
 /// Idle connections to an upstream that says nothing of them: as for a provider.
 const BARE_IDLE: usize = 64;
 
-fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
+/// The upstream of a table with a URL, a key and what TLS needs.
+pub fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
     let name = pass.shared(section, "name").unwrap_or_else(|| Arc::from(""));
     let url = url(pass, section, "url").unwrap_or_default();
     let tls = client_tls(pass, section);
@@ -294,7 +295,7 @@ const RESERVED: [&str; 9] = [
 ];
 
 /// Looks a secret up where the file says it is.
-fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
+pub fn secret(pass: &mut Pass<'_>, section: &Section<'_>, name: &str) -> Option<Spot<Secret>> {
     let key = section.key(name);
     let spot = pass.text(section, name)?;
     let place = spot.place;

@@ -8,5 +8,6 @@ pub mod addresses;
 pub mod archive;
 pub mod control;
 pub mod deploy;
+pub mod memory;
 pub mod run;
 pub mod signals;

@@ -5,6 +5,7 @@ use crate::coordinator::addresses::{Resolve, look_up};
 use crate::coordinator::archive::Link;
 use crate::coordinator::control::{Control, Phase, Reread, Say, WorkerState};
 use crate::coordinator::deploy;
+use crate::coordinator::memory::Memory;
 use crate::coordinator::signals::{self, Signalled};
 use crate::gateway::mail::{BATCHES_MAX, Batch, Mailbox, NOTES_MAX, Note, Order};
 use crate::gateway::plan::Plan;
@@ -206,9 +207,14 @@ async fn watch_over(control: &Rc<Control>, link: &Link) {
     let mut looked_up = began;
     let mut since = began;
     let mut phase = Phase::Starting;
+    let memory = Memory::open();
     loop {
         let now = control.clock.mono();
         control.plan.borrow().ledger.roll(now);
+        let changed = memory.look(&control.plan.borrow());
+        if let Some(line) = changed {
+            control.say(&line);
+        }
         forward(control, link);
         if control.phase.get() != phase {
             phase = control.phase.get();

@@ -52,5 +52,6 @@ pub fn head(
     response_head(&mut out, status, passing.chain(own), length, keep_alive)
         .map_err(|_unwritable| Refusal::Stopped)?;
     exchange.status = Some(status);
+    exchange.ends_by_close = length == BodyLength::UntilClose;
     Ok(out)
 }

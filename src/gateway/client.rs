@@ -5,10 +5,11 @@ use crate::base::numbers::to_u64;
 use crate::config::model::{Bounds, Deadlines};
 use crate::gateway::refusal::Refusal;
 use crate::http::body::BodyDecoder;
-use crate::http::head::{BodyLength, HeadBounds, Parsed};
+use crate::http::head::{BodyLength, HeadBounds, HeadFault, Parsed};
 use crate::http::request::{RequestHead, parse_request};
 use crate::wire::error::WireError;
 use crate::wire::socket::Socket;
+use crate::wire::speak::Pace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,24 @@ pub struct Client {
     origin: Origin,
     listener: usize,
     clock: Clock,
+    slowest: Slowest,
+}
+
+/// How slow a client may be, by the plan of its last request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slowest {
+    /// Bytes a second of what waits for it.
+    write_rate: u64,
+    /// Bytes a second of a body, once the grace is over.
+    body_rate: u64,
+    body_grace: Duration,
+}
+
+/// A body on its way: when it began and how long it may take.
+#[derive(Clone, Copy)]
+struct Term {
+    began: Mono,
+    limit: Duration,
 }
 
 /// Where a connection comes from, and what it proved by its TLS.
@@ -57,7 +76,8 @@ impl Client {
     pub fn new(socket: Socket, peer: Option<SocketAddr>, clock: Clock) -> Self {
         let address = peer.map_or_else(|| Arc::from("unix"), |peer| peer.to_string().into());
         let origin = Origin { address, names: socket.peer_names().into() };
-        Self { socket, ahead: Vec::new(), origin, listener: 0, clock }
+        let slowest = Slowest::default();
+        Self { socket, ahead: Vec::new(), origin, listener: 0, clock, slowest }
     }
 
     /// The same, known to have come through that listener of the configuration.
@@ -94,16 +114,24 @@ impl Client {
     pub async fn next(&mut self, bounds: &Bounds, deadlines: &Deadlines) -> Next {
         let limits = HeadBounds { bytes: bounds.head_bytes, count: bounds.header_count };
         let began = self.clock.mono();
+        self.slowest = Slowest {
+            write_rate: bounds.write_rate,
+            body_rate: bounds.body_rate,
+            body_grace: deadlines.body_grace,
+        };
         loop {
             match parse_request(&self.ahead, &limits) {
                 Err(fault) => return Next::Refused(Refusal::Head(fault)),
+                Ok(Parsed::Complete { head, .. }) if target_bytes(&head) > bounds.uri_bytes => {
+                    return Next::Refused(Refusal::Head(HeadFault::TargetTooLong));
+                }
                 Ok(Parsed::Complete { head, length }) => {
                     self.ahead.drain(..length);
                     return Next::Request(Box::new(head));
                 }
                 Ok(Parsed::Partial) => {}
             }
-            let left = self.left(began, deadlines.head);
+            let left = deadlines.head.saturating_sub(self.clock.mono().since(began));
             match self.socket.read(&mut self.ahead, READ_BYTES, left).await {
                 Ok(0) => return Next::Nothing,
                 Ok(_) => {}
@@ -131,16 +159,18 @@ impl Client {
         if head.expects_continue && self.ahead.is_empty() {
             self.send(CONTINUE.to_vec(), limit).await?;
         }
-        let began = self.clock.mono();
+        let term = Term { began: self.clock.mono(), limit };
         match known {
-            Some(length) => self.exact_body(length, began, limit).await,
-            None => self.framed_body(head.body, most, began, limit).await,
+            Some(length) => self.exact_body(length, term).await,
+            None => self.framed_body(head.body, most, term).await,
         }
     }
 
-    /// Sends bytes; gives the buffer back, empty.
-    pub async fn send(&mut self, bytes: Vec<u8>, limit: Duration) -> Result<Vec<u8>, Refusal> {
-        self.socket.write(bytes, limit).await.map_err(client_refusal)
+    /// Sends bytes for as long as the client takes them fast enough, reckoned over `window`; gives
+    /// the buffer back, empty.
+    pub async fn send(&mut self, bytes: Vec<u8>, window: Duration) -> Result<Vec<u8>, Refusal> {
+        let pace = Pace { rate: self.slowest.write_rate, window };
+        self.socket.write_paced(bytes, pace).await.map_err(client_refusal)
     }
 
     /// Ends the connection in an orderly way.
@@ -148,12 +178,12 @@ impl Client {
         self.socket.shutdown().await;
     }
 
-    async fn exact_body(
-        &mut self,
-        length: usize,
-        began: Mono,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Refusal> {
+    /// Ends the connection so that nobody takes it for an orderly end.
+    pub fn abort(self) {
+        self.socket.abort();
+    }
+
+    async fn exact_body(&mut self, length: usize, term: Term) -> Result<Vec<u8>, Refusal> {
         if self.ahead.len() >= length {
             let rest = self.ahead.split_off(length);
             return Ok(std::mem::replace(&mut self.ahead, rest));
@@ -161,7 +191,7 @@ impl Client {
         let mut body = std::mem::take(&mut self.ahead);
         while body.len() < length {
             let room = (length - body.len()).min(BODY_READ_BYTES);
-            let left = self.left(began, limit);
+            let left = self.left(term, body.len());
             match self.socket.read(&mut body, room, left).await {
                 Ok(0) => return Err(Refusal::ClientGone),
                 Ok(_) => {}
@@ -175,8 +205,7 @@ impl Client {
         &mut self,
         length: BodyLength,
         most: usize,
-        began: Mono,
-        limit: Duration,
+        term: Term,
     ) -> Result<Vec<u8>, Refusal> {
         let mut decoder = BodyDecoder::new(length);
         let mut body = Vec::new();
@@ -190,7 +219,7 @@ impl Client {
             if progress.done {
                 return Ok(body);
             }
-            let left = self.left(began, limit);
+            let left = self.left(term, body.len());
             match self.socket.read(&mut self.ahead, READ_BYTES, left).await {
                 Ok(0) => return Err(Refusal::ClientGone),
                 Ok(_) => {}
@@ -199,9 +228,25 @@ impl Client {
         }
     }
 
-    fn left(&self, began: Mono, limit: Duration) -> Duration {
-        limit.saturating_sub(self.clock.mono().since(began))
+    /// How long the next bytes of a body may take: what came so far has bought time.
+    fn left(&self, term: Term, received: usize) -> Duration {
+        let spent = self.clock.mono().since(term.began);
+        self.slowest.patience(received).min(term.limit).saturating_sub(spent)
     }
+}
+
+impl Slowest {
+    /// How long a body may take of which so much has come.
+    fn patience(self, received: usize) -> Duration {
+        match to_u64(received).saturating_mul(1000).checked_div(self.body_rate) {
+            Some(millis) => self.body_grace.saturating_add(Duration::from_millis(millis)),
+            None => Duration::MAX,
+        }
+    }
+}
+
+fn target_bytes(head: &RequestHead) -> usize {
+    head.path.len() + head.query.as_ref().map_or(0, |query| query.len() + 1)
 }
 
 /// What an error of the client's connection means for the exchange.
@@ -211,4 +256,20 @@ pub fn client_refusal(error: WireError) -> Refusal {
 
 fn body_refusal(error: WireError) -> Refusal {
     if matches!(error, WireError::Deadline) { Refusal::BodySlow } else { client_refusal(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slowest;
+    use std::time::Duration;
+
+    #[test]
+    fn each_byte_of_a_body_buys_time_beyond_the_grace() {
+        let grace = Duration::from_secs(10);
+        let slowest = Slowest { write_rate: 0, body_rate: 1000, body_grace: grace };
+        assert_eq!(slowest.patience(0), grace);
+        assert_eq!(slowest.patience(2500), grace + Duration::from_millis(2500));
+        let any = Slowest { body_rate: 0, ..slowest };
+        assert_eq!(any.patience(0), Duration::MAX);
+    }
 }

@@ -11,11 +11,13 @@ use crate::base::ids::{RequestId, TraceContext};
 use crate::base::text::Channel;
 use crate::base::usage::Usage;
 use crate::gateway::finish::{self, Outcome};
+use crate::gateway::judge::{Judged, Pending};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
+use crate::guard::profile::View;
 use crate::http::request::RequestHead;
-use crate::limits::shard::Standing;
+use crate::limits::shard::{Standing, Stream};
 use http::{Method, StatusCode, Version};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub type Bodies = (u64, u64);
 
 /// Everything that an exchange gathers on its way.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "three independent facts, not one state")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub struct Exchange {
     /// The worker's things.
     pub shard: Rc<Shard>,
@@ -58,12 +60,20 @@ pub struct Exchange {
     pub ask: Option<Ask>,
     /// What the caller has left of its limit.
     pub standing: Option<Standing>,
+    /// Its place among the caller's streams, once its answer is one or is to be.
+    pub stream: Option<Stream>,
     /// The gates passed.
     pub passed: Vec<Passed>,
+    /// How guards look at it: what is asked, and what is answered.
+    pub views: [View; 2],
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// How many bytes of which channel guards saw.
     pub coverage: Vec<Seen>,
+    /// What outside judges were asked, and said.
+    pub judged: Vec<Judged>,
+    /// Verdicts that are still waited for.
+    pub pending: Vec<Rc<Pending>>,
     /// The upstream that was used.
     pub upstream: Option<UpstreamUse>,
     /// Tokens, in the provider's numbers.
@@ -82,6 +92,8 @@ pub struct Exchange {
     pub body_read: bool,
     /// Whether the client's connection must close after it.
     pub close: bool,
+    /// Whether the answer that was begun ends with the connection, and by nothing else.
+    pub ends_by_close: bool,
     /// When it began.
     pub began: Mono,
     /// When it began, on the wall.
@@ -161,9 +173,13 @@ impl Exchange {
             identified_by: None,
             ask: None,
             standing: None,
+            stream: None,
             passed: Vec::with_capacity(8),
+            views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
             hits: Vec::new(),
             coverage: Vec::new(),
+            judged: Vec::new(),
+            pending: Vec::new(),
             upstream: None,
             usage: None,
             bytes_in: 0,
@@ -173,6 +189,7 @@ impl Exchange {
             refused_nanos: 0,
             body_read: false,
             close: true,
+            ends_by_close: false,
             began: now,
             wall: shard.clock.wall(),
             marked: now,
@@ -192,6 +209,16 @@ impl Exchange {
         let nanos = now.0.saturating_sub(self.marked.0);
         self.marked = now;
         nanos
+    }
+
+    /// Takes a place among the caller's streams, if it has none yet.
+    pub fn open_stream(&mut self) -> Result<(), Refusal> {
+        if let (None, Some(caller)) = (&self.stream, &self.caller) {
+            let most = self.deployed.plan.config.bounds.streams_per_caller;
+            let opened = self.deployed.limits.borrow().open_stream(caller.index, most);
+            self.stream = Some(opened.map_err(Refusal::Exceeded)?);
+        }
+        Ok(())
     }
 
     /// Whether the answer's head went out already.

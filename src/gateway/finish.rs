@@ -1,14 +1,17 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Kind, Record, Refused, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
+    Record, Refused, Upstream, Who,
 };
 use crate::base::ask::Ask;
-use crate::base::hit::Direction;
+use crate::base::hit::{Direction, Mode};
 use crate::base::text::Channel;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::judge::{self, Ruling};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Leg;
+use crate::guard::profile::View;
 use crate::telemetry::meters::UpstreamStep;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,7 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::BodyTooLarge(_)
         | Refusal::BodyUnframed
         | Refusal::Chat(_)
+        | Refusal::Coding(_)
         | Refusal::Denied(_)
         | Refusal::Exceeded(_)
         | Refusal::Guard(_)
@@ -35,12 +39,15 @@ pub fn outcome(refusal: &Refusal, answering: bool) -> Outcome {
         | Refusal::Head(_)
         | Refusal::Identity(_)
         | Refusal::Json(_)
+        | Refusal::Judge(_)
         | Refusal::Mcp(_)
         | Refusal::McpEra
         | Refusal::NoModel
         | Refusal::NoRandom
         | Refusal::NoServer
+        | Refusal::Pressure
         | Refusal::Route(_)
+        | Refusal::Scan(_)
         | Refusal::Session(_)
         | Refusal::Transport(_) => Outcome::Refused,
     }
@@ -60,7 +67,9 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     record.outcome = outcome;
     record.status = exchange.status.map(|status| status.as_u16());
     record.usage = exchange.usage.map(Into::into);
+    record.profiles = profiles(exchange);
     record.add_hits(&exchange.hits);
+    record.judges = judges(exchange);
     for direction in [Direction::Request, Direction::Response] {
         let seen: Vec<(Channel, u64)> = exchange
             .coverage
@@ -80,6 +89,14 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
     exchange.shard.record(record.line());
 }
 
+/// The names of the profiles that were looked under, each way.
+fn profiles(exchange: &Exchange) -> Profiles {
+    let profiles = exchange.deployed.plan.rules.profiles();
+    let name = |view: View| profiles.name(view.profile).map(Arc::clone);
+    let [request, response] = exchange.views;
+    Profiles { request: name(request), response: name(response) }
+}
+
 fn count(exchange: &Exchange, record: &Record) {
     let mut meters = exchange.shard.meters.borrow_mut();
     let took = exchange.shard.clock.mono().since(exchange.began);
@@ -92,7 +109,12 @@ fn count(exchange: &Exchange, record: &Record) {
         meters.refusal(refused.gate, refused.code, rule.as_deref());
     }
     for hit in &exchange.hits {
-        meters.hit(&hit.rule, hit.action, hit.direction);
+        match hit.mode {
+            Mode::Enforce => meters.hit(&hit.rule, hit.action, hit.direction),
+            Mode::Shadow | Mode::Off => {
+                meters.shadow_hit(&hit.rule, hit.action, hit.direction);
+            }
+        }
     }
     if let (Some(Ask::Chat(ask)), Some(usage)) = (&exchange.ask, &exchange.usage) {
         meters.tokens(&ask.model, usage);
@@ -123,6 +145,7 @@ fn kind(exchange: &Exchange) -> Kind {
         Some(Leg::Model(api)) => Kind::of(api),
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
+        Some(Leg::Scan) => Kind::Scan,
         Some(Leg::Route(_)) => Kind::Route,
         Some(Leg::Server) | None => Kind::Other,
     }
@@ -159,6 +182,21 @@ fn refused(exchange: &Exchange) -> Option<Refused> {
     let refusal = exchange.refusal.as_ref()?;
     let status = refusal.status().as_u16();
     Some(Refused { gate: refusal.gate().name(), code: refusal.code(), status })
+}
+
+fn judges(exchange: &Exchange) -> Vec<JudgeLine> {
+    let config = &exchange.deployed.plan.config;
+    let lines = exchange.judged.iter().map(|judged| JudgeLine {
+        judge: judge::rule_name(config, judged.judge),
+        event: judged.event.name(),
+        ruling: judged.ruling.name(),
+        reasons: match judged.ruling {
+            Ruling::Failed(why) => vec![why.to_owned()],
+            Ruling::Allow | Ruling::Block | Ruling::Mask(_) => judged.reasons.clone(),
+        },
+        micros: judged.nanos / 1000,
+    });
+    lines.collect()
 }
 
 fn upstream(exchange: &Exchange) -> Option<Upstream> {

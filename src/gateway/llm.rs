@@ -2,7 +2,9 @@
 //! back.
 
 use crate::base::ask::{Api, Ask, ChatAsk, Dialect};
+use crate::base::judge::Event;
 use crate::base::splice::Splices;
+use crate::base::text::Channel;
 use crate::config::model::ModelRoute;
 use crate::gateway::answer::Field;
 use crate::gateway::clear::{self, StreamGuard};
@@ -10,7 +12,9 @@ use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{self, relay};
-use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
+use crate::gateway::reply::Reply;
+use crate::gateway::said::Said;
+use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, send};
 use crate::guard::inspect::Cleared;
 use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
@@ -22,6 +26,9 @@ use crate::llm::stream::Flow;
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
+/// What an outside judge reads of an answer.
+const ANSWERED: &[Channel] =
+    &[Channel::Assistant, Channel::Reasoning, Channel::Refusal, Channel::ToolArguments];
 /// A comment of an event stream, with nothing in it.
 const KEEP_ALIVE: &[u8] = b":\n\n";
 /// How we name ourselves to upstreams.
@@ -88,7 +95,9 @@ pub fn fields(exchange: &Exchange, head: &RequestHead, stream: bool) -> Vec<upst
     ];
     let dialect = match &exchange.ask {
         Some(Ask::Chat(ask)) => ask.api.dialect(),
-        Some(Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Server) | None => Dialect::OpenAi,
+        Some(Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server) | None => {
+            Dialect::OpenAi
+        }
     };
     for name in api::passing(dialect) {
         if let Some(value) = head.fields.get(name) {
@@ -115,7 +124,7 @@ impl ModelDialect {
         Self {
             api: ask.api,
             stream: AnswerStream::new(ask, guarded),
-            guard: StreamGuard::new(&exchange.deployed),
+            guard: StreamGuard::of(exchange),
             target: target.map_or_else(|| Arc::from("none"), |entry| Arc::clone(&entry.name)),
         }
     }
@@ -192,5 +201,23 @@ impl relay::Dialect for ModelDialect {
     fn report(&mut self, exchange: &mut Exchange) {
         exchange.usage = self.stream.usage().or(exchange.usage);
         self.guard.report(exchange);
+    }
+
+    fn judged_as(&self) -> Option<Event> {
+        Some(Event::Response)
+    }
+
+    fn said(&self, exchange: &Exchange, body: &[u8]) -> Result<Said, Refusal> {
+        let json = exchange.shard.reader.borrow_mut().read(body);
+        let json = json.map_err(|_unreadable| self.unreadable())?;
+        Ok(Said::of(&api::answer(self.api, &json).text, ANSWERED))
+    }
+
+    fn listen(&mut self) {
+        self.guard.listen();
+    }
+
+    fn take_heard(&mut self) -> String {
+        self.guard.take_heard()
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::base::ask::{Ask, McpAsk, McpVerb};
 use crate::base::json::Json;
+use crate::base::judge::Event;
 use crate::gateway::answer::Field;
 use crate::gateway::clear;
 use crate::gateway::client::Client;
@@ -13,8 +14,10 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::llm;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
 use crate::gateway::relay::{Dialect, relay};
+use crate::gateway::reply::Reply;
 use crate::gateway::respond;
-use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, Reply, send};
+use crate::gateway::said::Said;
+use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, send};
 use crate::guard::inspect::Cleared;
 use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
@@ -85,6 +88,7 @@ pub async fn serve(
         ask: ask.clone(),
         session: call.session,
         target: name.unwrap_or_else(|| Arc::from("none")),
+        heard: None,
     };
     relay(exchange, client, reply, &mut dialect).await
 }
@@ -119,6 +123,8 @@ struct McpDialect {
     ask: McpAsk,
     session: Option<Claims>,
     target: Arc<str>,
+    /// Messages that were released since a judge fetched them, where one does.
+    heard: Option<String>,
 }
 
 impl McpDialect {
@@ -164,6 +170,10 @@ impl Dialect for McpDialect {
             let data = std::mem::take(&mut event.data).into_bytes();
             let data = self.message(exchange, data)?;
             event.data = String::from_utf8(data).map_err(|_not_text| self.unreadable())?;
+            if let Some(heard) = &mut self.heard {
+                heard.push_str(&event.data);
+                heard.push('\n');
+            }
         }
         event.encode(out);
         Ok(false)
@@ -220,4 +230,22 @@ impl Dialect for McpDialect {
     }
 
     fn report(&mut self, _exchange: &mut Exchange) {}
+
+    fn judged_as(&self) -> Option<Event> {
+        self.ask.tool.is_some().then_some(Event::ToolOutput)
+    }
+
+    fn said(&self, exchange: &Exchange, body: &[u8]) -> Result<Said, Refusal> {
+        let json = exchange.shard.reader.borrow_mut().read(body);
+        let json = json.map_err(|_unreadable| self.unreadable())?;
+        Ok(Said::member(body, &json, &["result"]))
+    }
+
+    fn listen(&mut self) {
+        self.heard = Some(String::new());
+    }
+
+    fn take_heard(&mut self) -> String {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
 }

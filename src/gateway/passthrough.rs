@@ -14,8 +14,9 @@ use crate::gateway::answer::{self, Field};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Gate, Refusal};
-use crate::gateway::route::{RouteFault, is_encoded};
-use crate::gateway::upstream::{Endpoint, Outbound, Proofs, Reply, send};
+use crate::gateway::reply::Reply;
+use crate::gateway::route::RouteFault;
+use crate::gateway::upstream::{Endpoint, Outbound, Proofs, send};
 use crate::guard::inspect::Cleared;
 use crate::http::encode::{chunk, last_chunk};
 use crate::http::fields::Fields;
@@ -44,6 +45,9 @@ const WITHHELD: &[&str] = &[
 const WITHHELD_PREFIXES: &[&str] = &["x-ringwall-", "x-forwarded-"];
 /// Names that frame a message.
 const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
+/// Names that are about a body with its content codings on.
+const OF_CODING: &[&str] =
+    &["content-digest", "content-encoding", "content-md5", "digest", "repr-digest"];
 /// Fields of an answer that are withheld from other legs and belong to the content here.
 const OF_CONTENT: &[&str] = &["content-encoding", "date"];
 
@@ -52,8 +56,10 @@ const OF_CONTENT: &[&str] = &["content-encoding", "date"];
 pub struct Passage<'a> {
     /// The head it came with.
     pub head: &'a RequestHead,
-    /// Its body as it came.
+    /// Its body, as it came but for the content codings that were taken off.
     pub raw: &'a [u8],
+    /// Whether some were.
+    pub is_decoded: bool,
     /// Which route.
     pub route: usize,
 }
@@ -67,10 +73,6 @@ pub fn ask(exchange: &mut Exchange, head: &RequestHead, index: usize) -> Result<
         method: head.method.to_string(),
         path: head.path.clone(),
     }));
-    let is_empty = matches!(head.body, BodyLength::Empty | BodyLength::Exact(0));
-    if route.guard && !is_empty && is_encoded(head) {
-        return Err(Refusal::Route(RouteFault::Encoding));
-    }
     Ok(())
 }
 
@@ -134,7 +136,7 @@ pub async fn serve(
             ("x-request-id", exchange.id.to_string().into_bytes()),
             ("traceparent", exchange.trace.to_string().into_bytes()),
         ],
-        passing: &passing(head, exchange.caller.as_deref(), route, target),
+        passing: &passing(passage, exchange.caller.as_deref(), route, target),
         may_repeat: head.method.is_idempotent(),
         targets: &[route.target],
         body: &body,
@@ -152,7 +154,7 @@ fn route(routes: &[Route], index: usize) -> Result<&Route, Refusal> {
 
 /// The client's fields that pass, and then who asks.
 fn passing(
-    head: &RequestHead,
+    Passage { head, is_decoded, .. }: Passage<'_>,
     caller: Option<&Caller>,
     route: &Route,
     target: Option<&Target>,
@@ -166,10 +168,11 @@ fn passing(
     let mut fields = Fields::default();
     for (name, value) in head.fields.end_to_end() {
         let mapped = mapped(name);
-        if !ours.contains(&mapped)
-            && !is_withheld(&mapped)
-            && !FRAMING.iter().any(|f| seems(name, f))
-        {
+        let ends_here = ours.contains(&mapped)
+            || is_withheld(&mapped)
+            || is_decoded && OF_CODING.contains(&&*mapped)
+            || FRAMING.iter().any(|framing| seems(name, framing));
+        if !ends_here {
             fields.push(name, value);
         }
     }
@@ -214,6 +217,9 @@ async fn relay(
     method: &Method,
 ) -> Result<(), Refusal> {
     let deadlines = exchange.deployed.plan.config.deadlines;
+    if reply.head.fields.media_type().is_some_and(|media| media == "text/event-stream") {
+        exchange.open_stream()?;
+    }
     // What arrived with the head is read before anything is said, so that a broken beginning is an
     // error of its own and no broken answer.
     let mut raw = Vec::new();
@@ -270,7 +276,7 @@ fn length(exchange: &Exchange, reply: &Reply, method: &Method) -> BodyLength {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_json, passing};
+    use super::{Passage, is_json, passing};
     use crate::base::caller::Caller;
     use crate::base::secret::Secret;
     use crate::config::model::{CallerPart, Credential, IdentityHeader, Route, Target};
@@ -299,6 +305,10 @@ mod tests {
     }
 
     fn sent(fields: &str, team: Option<&str>) -> Vec<(String, String)> {
+        passed(fields, team, false)
+    }
+
+    fn passed(fields: &str, team: Option<&str>, is_decoded: bool) -> Vec<(String, String)> {
         let caller = Caller {
             name: "bot".into(),
             index: 0,
@@ -320,7 +330,8 @@ mod tests {
             idle_connections: 0,
             dialects: Vec::new(),
         };
-        let fields = passing(&head(fields), Some(&caller), &route(), Some(&target));
+        let passage = Passage { head: &head(fields), raw: b"", is_decoded, route: 0 };
+        let fields = passing(passage, Some(&caller), &route(), Some(&target));
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         fields.iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
     }
@@ -373,6 +384,14 @@ mod tests {
             sent("connection: x-gw-team, x-a, x-ringwall-user\r\nx-a: 1\r\n", Some("red"));
         let names: Vec<_> = nominated.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-ringwall-user", "x-gw-team"]);
+    }
+
+    #[test]
+    fn what_is_about_a_coding_goes_with_it() {
+        let fields = "content-encoding: gzip\r\ncontent.encoding: gzip\r\nDigest: sha-256=x\r\n\
+            content-digest: x\r\ncontent-md5: x\r\nrepr-digest: x\r\n";
+        let names = |is_decoded| passed(fields, None, is_decoded).len();
+        assert_eq!((names(false), names(true)), (7, 1));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use crate::base::ask::Dialect;
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
+use crate::gateway::judge::rule_name;
+use crate::gateway::pressure::Pressure;
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
 use crate::identity::keys::KeyTable;
@@ -36,6 +38,8 @@ pub struct Plan {
     pub rules: Arc<Rules>,
     /// Seals MCP sessions; the key lives as long as the process.
     pub seal: Arc<Seal>,
+    /// Whether memory is short; one for the life of the process.
+    pub pressure: Arc<Pressure>,
     /// The names that metrics may show.
     pub labels: Arc<Labels>,
     /// TLS of each listener.
@@ -83,6 +87,7 @@ impl Plan {
         let servers = index(config.mcp_servers.iter().map(|server| Arc::clone(&server.name)));
         Ok(Self {
             generation: before.map_or(1, |plan| plan.generation + 1),
+            pressure: before.map_or_else(Arc::default, |plan| Arc::clone(&plan.pressure)),
             keys: KeyTable::new(&config.callers),
             policy: Policy::new(&config.rules),
             ledger: ledger(&config, before),
@@ -129,9 +134,10 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
 
 fn labels(config: &Config, rules: &Rules) -> Labels {
     let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
+    let judges = (0..config.judges.len()).map(|index| rule_name(config, index));
     Labels {
         models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
-        rules: Names::new(rules.names().map(Arc::clone).chain(policy)),
+        rules: Names::new(rules.names().map(Arc::clone).chain(policy).chain(judges)),
         targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
     }
 }

@@ -6,6 +6,7 @@
 use crate::base::json::JsonError;
 use crate::gateway::route::RouteFault;
 use crate::guard::inspect::Blocked;
+use crate::http::coding::CodingFault;
 use crate::http::head::HeadFault;
 use crate::identity::keys::IdentityFault;
 use crate::limits::shard::{Exceeded, LimitKind};
@@ -69,6 +70,8 @@ pub enum Refusal {
     Chat(ChatFault),
     /// The client went away; nobody hears the answer.
     ClientGone,
+    /// The body is not what its content coding says.
+    Coding(CodingFault),
     /// Policy says no.
     Denied(Denied),
     /// Over a limit.
@@ -85,18 +88,24 @@ pub enum Refusal {
     Identity(IdentityFault),
     /// The body is not JSON as we take it.
     Json(JsonError),
+    /// An outside judge gave no verdict; what records call it.
+    Judge(Arc<str>),
     /// Not an MCP message.
     Mcp(McpFault),
     /// The client opened in the modern era; it falls back on this.
     McpEra,
     /// The configuration promises randomness that the system does not give.
     NoRandom,
+    /// Memory is short: no new work.
+    Pressure,
     /// A rule allows the model, and there is none of that name.
     NoModel,
     /// The MCP server is not in the configuration (and the caller may know so).
     NoServer,
     /// No leg.
     Route(RouteFault),
+    /// Not a scan; what is wrong.
+    Scan(&'static str),
     /// The session is not this caller's, or not any more.
     Session(SessionFault),
     /// The process ends.
@@ -139,22 +148,26 @@ impl Refusal {
     /// The gate that refused.
     pub const fn gate(&self) -> Gate {
         match self {
-            Self::AuditDown | Self::Head(_) | Self::HeadSlow | Self::Route(_) => Gate::Route,
+            Self::AuditDown | Self::Head(_) | Self::HeadSlow | Self::Pressure | Self::Route(_) => {
+                Gate::Route
+            }
             Self::Identity(_) => Gate::Caller,
             Self::BodySlow
             | Self::BodyTooLarge(_)
             | Self::BodyUnframed
             | Self::Chat(_)
+            | Self::Coding(_)
             | Self::Json(_)
             | Self::Mcp(_)
             | Self::McpEra
             | Self::NoModel
             | Self::NoServer
+            | Self::Scan(_)
             | Self::Session(_)
             | Self::Transport(_) => Gate::Ask,
             Self::Denied(_) => Gate::Permit,
             Self::Exceeded(_) => Gate::Lease,
-            Self::Guard(_) => Gate::Cleared,
+            Self::Guard(_) | Self::Judge(_) => Gate::Cleared,
             Self::Upstream(_) | Self::NoRandom => Gate::Upstream,
             Self::ClientGone | Self::GuardAnswer(_) | Self::Stopped => Gate::Relay,
         }
@@ -163,17 +176,23 @@ impl Refusal {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::AuditDown | Self::NoRandom | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AuditDown | Self::Judge(_) | Self::NoRandom | Self::Pressure | Self::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::BodySlow | Self::HeadSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::Coding(CodingFault::Ratio) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BodyUnframed
             | Self::Chat(_)
             | Self::ClientGone
+            | Self::Coding(_)
             | Self::Guard(_)
             | Self::GuardAnswer(_)
             | Self::Json(_)
             | Self::Mcp(_)
             | Self::McpEra
+            | Self::Scan(_)
             | Self::Route(RouteFault::Ambiguous) => StatusCode::BAD_REQUEST,
             Self::Denied(denied) => match denied.what {
                 DeniedWhat::Model | DeniedWhat::Route | DeniedWhat::Server | DeniedWhat::Tool => {
@@ -220,11 +239,13 @@ impl Refusal {
             Self::BodyUnframed | Self::Head(_) => "bad_request",
             Self::Chat(fault) => fault.code,
             Self::ClientGone => "client_gone",
+            Self::Coding(_) => "invalid_encoding",
             Self::Denied(_) => "policy_denied",
             Self::Exceeded(_) => "rate_limited",
             Self::Guard(_) | Self::GuardAnswer(_) => "guard_blocked",
             Self::Identity(fault) => identity_code(*fault),
             Self::Json(_) => "invalid_json",
+            Self::Judge(_) => "guard_unavailable",
             Self::Mcp(_) => "invalid_message",
             Self::Transport(fault) => match fault {
                 TransportFault::AcceptBoth | TransportFault::AcceptEvents => "not_acceptable",
@@ -233,6 +254,7 @@ impl Refusal {
             },
             Self::McpEra => "unsupported_protocol_version",
             Self::NoRandom => "internal_error",
+            Self::Pressure => "overloaded",
             Self::NoModel => "model_not_found",
             Self::NoServer => "unknown_server",
             Self::Route(fault) => match fault {
@@ -241,6 +263,7 @@ impl Refusal {
                 RouteFault::Method(_) => "method_not_allowed",
                 RouteFault::NotFound => "not_found",
             },
+            Self::Scan(_) => "invalid_scan",
             Self::Session(_) => "session_not_found",
             Self::Stopped => "shutting_down",
             Self::Upstream(fault) => match fault.kind {
@@ -258,6 +281,9 @@ impl Refusal {
     pub fn rule(&self) -> Option<Arc<str>> {
         if let Self::Denied(denied) = self {
             return denied.rule.clone();
+        }
+        if let Self::Judge(name) = self {
+            return Some(Arc::clone(name));
         }
         if let Self::Guard(blocked) | Self::GuardAnswer(blocked) = self {
             return Some(Arc::clone(&blocked.rule));
@@ -278,6 +304,7 @@ impl Refusal {
             Self::BodyUnframed => "The request body breaks its own framing.".into(),
             Self::Chat(fault) => fault.message.clone(),
             Self::ClientGone => "The client closed the connection.".into(),
+            Self::Coding(fault) => format!("The request body cannot be decoded: {fault}."),
             Self::Denied(denied) => denied_message(denied),
             Self::Exceeded(exceeded) => exceeded_message(exceeded),
             Self::Guard(blocked) => format!(
@@ -292,17 +319,25 @@ impl Refusal {
             Self::HeadSlow => "The request head did not arrive in time.".into(),
             Self::Identity(fault) => fault.to_string(),
             Self::Json(error) => format!("Not readable: {error}. Send one valid JSON value."),
+            Self::Judge(name) => format!(
+                "The guard `{name}` gave no verdict, and nothing passes without it. Try again \
+                 later."
+            ),
             Self::Mcp(fault) => fault.to_string(),
             Self::Transport(fault) => fault.to_string(),
             Self::McpEra => "This endpoint speaks MCP revisions up to 2025-11-25: open with \
                 `initialize`."
                 .into(),
             Self::NoRandom => "The system gives no random numbers.".into(),
+            Self::Pressure => "The gateway is short of memory and takes no new work just now. Try \
+                again shortly."
+                .into(),
             Self::NoModel => "There is no model of that name. `GET /v1/models` lists those that \
                 you may use."
                 .into(),
             Self::NoServer => "There is no MCP server of that name.".into(),
             Self::Route(fault) => route_message(*fault),
+            Self::Scan(fault) => format!("Not a scan: {fault}."),
             Self::Session(_) => "The session is unknown or has ended: initialize again.".into(),
             Self::Stopped => "The gateway shuts down. Try again.".into(),
             Self::Upstream(fault) => upstream_message(fault),
@@ -325,8 +360,8 @@ fn route_message(fault: RouteFault) -> String {
         RouteFault::Ambiguous => "Servers read this path in different ways: send it in its plain \
             form."
             .into(),
-        RouteFault::Encoding => "Compressed request bodies are not taken: send the body without \
-            `content-encoding`."
+        RouteFault::Encoding => "This content coding is not taken. Send the body without, or with \
+            one that `accept-encoding` of this answer names."
             .into(),
         RouteFault::MediaType => {
             "Send the body as JSON, with `content-type: application/json`.".into()
@@ -361,6 +396,9 @@ fn exceeded_message(exceeded: &Exceeded) -> String {
         ),
         LimitKind::InFlight => {
             format!("Over your limit of {limit} requests at the same time. Wait for one to end.")
+        }
+        LimitKind::Streams => {
+            format!("Over the limit of {limit} streams at the same time. Close one first.")
         }
     }
 }

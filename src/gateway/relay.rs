@@ -2,13 +2,17 @@
 //! masked as they pass, one read at a time: the upstream is read again only when the client has
 //! taken what was written, so nothing piles up in between.
 
+use crate::base::hit::Direction;
+use crate::base::judge::Event;
 use crate::base::numbers::to_u64;
 use crate::gateway::answer::{self, Field};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::judge;
 use crate::gateway::refusal::{Refusal, UpstreamFaultKind};
+use crate::gateway::reply::Reply;
+use crate::gateway::said::Said;
 use crate::gateway::shard::Shard;
-use crate::gateway::upstream::Reply;
 use crate::http::encode::{chunk, last_chunk};
 use crate::http::head::BodyLength;
 use crate::http::sse::{SseDecoder, SseEvent};
@@ -42,6 +46,18 @@ pub trait Dialect {
 
     /// The stream is over, one way or another: what was seen is noted.
     fn report(&mut self, exchange: &mut Exchange);
+
+    /// What an outside judge is asked about in an answer, if anything.
+    fn judged_as(&self) -> Option<Event>;
+
+    /// What a judge reads of an answer that is held whole.
+    fn said(&self, exchange: &Exchange, body: &[u8]) -> Result<Said, Refusal>;
+
+    /// From now on what is released of a stream is kept for a judge.
+    fn listen(&mut self);
+
+    /// What was released since the last time.
+    fn take_heard(&mut self) -> String;
 }
 
 /// Passes an upstream's answer on to the client.
@@ -51,9 +67,7 @@ pub async fn relay(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
-    if reply.head.fields.get("content-encoding").is_some_and(|coding| coding != b"identity") {
-        return Err(reply.refuse(UpstreamFaultKind::Unreadable));
-    }
+    reply.uncode(exchange.deployed.plan.config.bounds.encodings)?;
     let media_type = reply.head.fields.media_type().unwrap_or_default().to_ascii_lowercase();
     if media_type == "text/event-stream" && reply.head.status.is_success() {
         return stream(exchange, client, reply, dialect).await;
@@ -68,6 +82,7 @@ pub async fn relay(
         write_whole(exchange, client, &reply, ours, Vec::new()).await?;
     } else if is_json {
         let body = dialect.whole(exchange, raw)?;
+        let body = judged(exchange, dialect, body).await?;
         write_whole(exchange, client, &reply, ours, body).await?;
     } else if status.is_client_error() || status.is_server_error() {
         // Nobody can inspect this text, so nobody reads it: the status says enough.
@@ -80,6 +95,28 @@ pub async fn relay(
     }
     reply.give_back(exchange);
     Ok(())
+}
+
+/// Asks the outside judges about an answer that is held whole, and masks what they would.
+async fn judged(
+    exchange: &mut Exchange,
+    dialect: &dyn Dialect,
+    mut body: Vec<u8>,
+) -> Result<Vec<u8>, Refusal> {
+    let Some(event) = dialect.judged_as() else { return Ok(body) };
+    for index in judge::asked(exchange, event) {
+        let said = dialect.said(exchange, &body)?;
+        let masks = judge::answer(exchange, (index, event), &said.text, true).await?;
+        if masks.is_empty() {
+            continue;
+        }
+        body = said.splices(&body, &masks).apply(&body);
+        let read = exchange.shard.reader.borrow_mut().read(&body);
+        if read.is_err() {
+            return Err(judge::block(exchange, index, Direction::Response));
+        }
+    }
+    Ok(body)
 }
 
 async fn write_whole(
@@ -109,6 +146,7 @@ async fn stream(
     mut reply: Reply,
     dialect: &mut dyn Dialect,
 ) -> Result<(), Refusal> {
+    exchange.open_stream()?;
     let chunked = exchange.takes_chunks();
     let length = if chunked { BodyLength::Chunked } else { BodyLength::UntilClose };
     exchange.close |= !chunked;
@@ -131,7 +169,10 @@ async fn stream(
         } else if matches!(refusal, Refusal::Upstream(_)) {
             // What was held back still belongs to the client, if the guard lets it pass; the end
             // is missing, and the client sees that it is.
-            if dialect.end(exchange, &mut tail).is_err() {
+            let held = dialect.end(exchange, &mut tail);
+            let is_judged =
+                dialect.judged_as().is_some_and(|event| !judge::asked(exchange, event).is_empty());
+            if held.is_err() || is_judged {
                 tail.clear();
             }
         }
@@ -169,17 +210,39 @@ async fn pump(
     let mut raw = Vec::new();
     let mut out = Vec::new();
     let mut over = false;
+    let mut bench = Bench::new(exchange, dialect);
     loop {
         raw.clear();
         out.clear();
-        let done = reply.read(&mut raw, client, idle).await?;
+        let read = reply.read(&mut raw, client, idle).await;
+        if read.is_err() && bench.is_some() {
+            sink.ready.clear();
+        }
+        let done = read?;
         decoder.push(&raw);
         let ended =
             rewrite(exchange, (&*reply, done), dialect, (&mut decoder, &mut over), &mut out);
         // What came before a refusal still leaves: it was released.
         sink.put(exchange, &out);
-        ended?;
-        sink.flush(exchange, client).await?;
+        if let Some(bench) = &mut bench {
+            bench.heard.push_str(&dialect.take_heard());
+            let is_due = bench.is_due(sink.ready.len()) || done;
+            if is_due && let Err(refusal) = bench.ask(exchange).await {
+                // What was not judged does not leave.
+                sink.ready.clear();
+                return Err(refusal);
+            }
+            if ended.is_err() && !is_due {
+                sink.ready.clear();
+            }
+            ended?;
+            if is_due {
+                sink.flush(exchange, client).await?;
+            }
+        } else {
+            ended?;
+            sink.flush(exchange, client).await?;
+        }
         if done {
             return Ok(());
         }
@@ -207,6 +270,44 @@ fn rewrite(
         dialect.end(exchange, out)?;
     }
     Ok(())
+}
+
+/// What of a stream the outside judges have not read yet. It is held back until they have.
+struct Bench {
+    event: Event,
+    judges: Vec<usize>,
+    window: usize,
+    heard: String,
+}
+
+/// Bytes of events that are held at most before the judges are asked, whatever they hold.
+const HELD_BYTES_MAX: usize = 256 * 1024;
+
+impl Bench {
+    /// None where nobody is to be asked.
+    fn new(exchange: &Exchange, dialect: &mut dyn Dialect) -> Option<Self> {
+        let event = dialect.judged_as()?;
+        let judges = judge::asked(exchange, event);
+        let all = &exchange.deployed.plan.config.judges;
+        let windows = judges.iter().filter_map(|index| all.get(*index));
+        let window = windows.map(|judge| judge.window_bytes).min()?;
+        dialect.listen();
+        Some(Self { event, judges, window, heard: String::new() })
+    }
+
+    fn is_due(&self, held: usize) -> bool {
+        self.heard.len() >= self.window || held >= HELD_BYTES_MAX
+    }
+
+    async fn ask(&mut self, exchange: &mut Exchange) -> Result<(), Refusal> {
+        let heard = std::mem::take(&mut self.heard);
+        for index in &self.judges {
+            if !heard.is_empty() {
+                judge::answer(exchange, (*index, self.event), &heard, false).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A stream that runs, counted until it ends, however it does.

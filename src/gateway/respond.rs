@@ -8,6 +8,7 @@ use crate::base::ask::{Ask, Dialect};
 use crate::base::ids::RequestId;
 use crate::base::numbers::to_u64;
 use crate::gateway::answer::{self, Field};
+use crate::gateway::decode;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Leg, RouteFault};
@@ -39,7 +40,7 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
             let message = refusal.message();
             (status, error::anthropic_body(status.as_u16(), &message, refusal.code(), &id))
         }
-        (Some(Leg::Model(_) | Leg::Models | Leg::Route(_) | Leg::Server) | None, _) => {
+        (Some(Leg::Model(_) | Leg::Models | Leg::Route(_) | Leg::Scan | Leg::Server) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());
@@ -47,6 +48,9 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         }
     };
     let mut ours = fields(refusal);
+    if matches!(refusal, Refusal::Route(RouteFault::Encoding)) {
+        ours.push(("accept-encoding", decode::accepted(exchange).into()));
+    }
     if matches!(exchange.leg, Some(Leg::Model(api)) if api.dialect() == Dialect::Anthropic) {
         // Where Anthropic's clients look for it.
         ours.push(("request-id", exchange.id.to_string()));
@@ -99,7 +103,7 @@ fn fields(refusal: &Refusal) -> Vec<Field> {
         fields.push(("x-ratelimit-limit-requests", standing.limit.to_string()));
         fields.push(("x-ratelimit-remaining-requests", standing.remaining.to_string()));
         fields.push(("x-ratelimit-reset-requests", format!("{wait}s")));
-    } else if matches!(refusal, Refusal::AuditDown | Refusal::Stopped) {
+    } else if matches!(refusal, Refusal::AuditDown | Refusal::Pressure | Refusal::Stopped) {
         fields.push(("retry-after", "1".into()));
     } else if matches!(refusal, Refusal::Identity(_)) {
         // RFC 9110 §11.6.1: a 401 names how to authenticate.

@@ -6,6 +6,8 @@
 
 use crate::base::ask::Api;
 use crate::config::model::Route;
+use crate::guard::airs;
+use crate::http::coding;
 use crate::http::path::fold;
 use crate::http::request::RequestHead;
 use http::Method;
@@ -21,6 +23,8 @@ pub enum Leg {
     Models,
     /// Anything below the prefix of a passthrough route; its index.
     Route(usize),
+    /// `POST /v1/scan/sync/request`
+    Scan,
     /// `OPTIONS *`: the server itself (RFC 9110 §9.3.7).
     Server,
 }
@@ -30,7 +34,7 @@ pub enum Leg {
 pub enum RouteFault {
     /// A path that servers read in different ways.
     Ambiguous,
-    /// A body that is compressed (RFC 9110 §15.5.16).
+    /// A content coding that is not taken (RFC 9110 §15.5.16).
     Encoding,
     /// A body that is not JSON.
     MediaType,
@@ -60,7 +64,7 @@ impl Table<'_> {
     pub fn find(&self, head: &RequestHead) -> Result<Leg, RouteFault> {
         let leg = self.leg_of(&head.path).ok_or(RouteFault::NotFound)?;
         let allowed = match leg {
-            Leg::Model(_) => "POST",
+            Leg::Model(_) | Leg::Scan => "POST",
             Leg::Mcp(_) => "POST, GET, DELETE",
             Leg::Models => "GET",
             Leg::Route(_) | Leg::Server => ROUTE_METHODS,
@@ -114,6 +118,9 @@ impl Table<'_> {
 
 /// The legs that Ringwall models itself.
 fn own_leg(path: &str, same: fn(&str, &str) -> bool) -> Option<Leg> {
+    if same(path, airs::PATH) {
+        return Some(Leg::Scan);
+    }
     if let Some((version, endpoint)) = path.split_at_checked(VERSION.len())
         && same(version, VERSION)
     {
@@ -140,13 +147,6 @@ fn same_letters(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-/// Whether a request's body is compressed, so that nothing can look into it.
-pub fn is_encoded(head: &RequestHead) -> bool {
-    let coding = head.fields.get("content-encoding");
-    coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-        || head.fields.count("content-encoding") > 1
-}
-
 fn check_body_form(head: &RequestHead) -> Result<(), RouteFault> {
     let is_json = head
         .fields
@@ -155,7 +155,7 @@ fn check_body_form(head: &RequestHead) -> Result<(), RouteFault> {
     if !is_json || head.fields.count("content-type") > 1 {
         return Err(RouteFault::MediaType);
     }
-    if is_encoded(head) { Err(RouteFault::Encoding) } else { Ok(()) }
+    coding::listed(&head.fields).map(drop).map_err(|_unknown| RouteFault::Encoding)
 }
 
 #[cfg(test)]
@@ -204,9 +204,13 @@ mod tests {
         assert_eq!(route("POST /mcp/x HTTP/1.1"), Err(RouteFault::MediaType));
         let twice = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-type: text/plain");
         assert_eq!(route(&twice), Err(RouteFault::MediaType));
-        for coding in ["gzip", "x-gzip", "identity, gzip", "", "identity\ncontent-encoding: br"] {
+        for coding in ["gzip", "x-gzip", "identity, gzip", "identity\ncontent-encoding: br"] {
             let zipped = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-encoding: {coding}");
-            assert_eq!(route(&zipped), Err(RouteFault::Encoding), "{coding}");
+            assert_eq!(route(&zipped), Ok(Leg::Mcp("x".into())), "{coding}");
+        }
+        for coding in ["compress", "gzip, compress", "gzip;q=1", "gzip\ncontent-encoding: dcb"] {
+            let odd = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-encoding: {coding}");
+            assert_eq!(route(&odd), Err(RouteFault::Encoding), "{coding}");
         }
         for lost in [
             "/",

@@ -5,6 +5,7 @@
 use crate::base::clock::Clock;
 use crate::base::json::Reader;
 use crate::base::random::Random;
+use crate::gateway::judge::Breaker;
 use crate::gateway::mail::{Batch, Mailbox, Note};
 use crate::gateway::plan::Plan;
 use crate::guard::inspect::Matcher;
@@ -64,6 +65,8 @@ pub struct Deployed {
     pub pool: RefCell<Pool>,
     /// Where the targets are.
     pub addresses: RefCell<Arc<AddressBook>>,
+    /// How its outside judges fare.
+    pub breakers: RefCell<Vec<Breaker>>,
 }
 
 impl Deployed {
@@ -72,12 +75,14 @@ impl Deployed {
         let matcher = Matcher::new(Arc::clone(&plan.rules))?;
         let limits = LimitShard::new(Arc::clone(&plan.ledger), plan.config.process.workers);
         let idle = plan.config.targets.iter().map(|target| target.idle_connections).collect();
+        let breakers = vec![Breaker::default(); plan.config.judges.len()];
         Ok(Self {
             plan,
             matcher: RefCell::new(matcher),
             limits: RefCell::new(limits),
             pool: RefCell::new(Pool::new(idle)),
             addresses: RefCell::new(addresses),
+            breakers: RefCell::new(breakers),
         })
     }
 }

@@ -34,12 +34,14 @@
 //! ```
 
 use crate::base::numbers::to_u64;
-use crate::config::model::{Deadlines, Target};
+use crate::config::model::{Bounds, Deadlines, Target};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::{Exchange, UpstreamUse};
+use crate::gateway::judge;
 use crate::gateway::refusal::{Refusal, UpstreamFault, UpstreamFaultKind};
+use crate::gateway::reply::{READ_BYTES, Reply, fault, upstream_refusal};
+use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::inspect::Cleared;
-use crate::http::body::BodyDecoder;
 use crate::http::encode::request_head;
 use crate::http::fields::Fields;
 use crate::http::head::{BodyLength, HeadBounds, Parsed};
@@ -54,16 +56,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one read of an answer asks for.
-const READ_BYTES: usize = 16 * 1024;
 /// Interim answers (1xx) that are skipped before the real one.
 const INTERIM_MAX: usize = 8;
-/// An upstream's head is held to this, whatever clients may send.
-const UPSTREAM_HEAD: HeadBounds = HeadBounds { bytes: 64 * 1024, count: 200 };
 /// A body up to this travels in one buffer with its head.
 const ONE_WRITE_BYTES: usize = 64 * 1024;
-/// Where an answer to be held whole says how long it is, this much is reserved at once.
-const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The proofs of the gates that a request went through.
 #[derive(Clone, Copy, Debug)]
@@ -117,18 +113,6 @@ impl fmt::Debug for Outbound<'_> {
     }
 }
 
-/// An upstream's answer, of which the head was read.
-#[derive(Debug)]
-pub struct Reply {
-    /// The head.
-    pub head: ResponseHead,
-    target: usize,
-    name: Arc<str>,
-    socket: Socket,
-    ahead: Vec<u8>,
-    decoder: BodyDecoder,
-}
-
 /// A request on its way to one target.
 #[derive(Clone, Copy)]
 struct Trip<'a> {
@@ -153,7 +137,10 @@ pub async fn send(
         let is_last = order + 1 == outbound.targets.len();
         let body = (outbound.body)(order, proofs.cleared);
         match attempt(exchange, client, outbound, target, &body).await {
-            Ok(reply) if is_last || !is_worth_another(&reply) => return Ok(reply),
+            Ok(reply) if is_last || !is_worth_another(&reply) => {
+                judge::concluded(exchange).await?;
+                return Ok(reply);
+            }
             // Its connection closes with it: what is left of the answer is not worth reading.
             Ok(_) => {}
             Err(Refusal::Upstream(fault)) => last = Some(fault),
@@ -234,35 +221,51 @@ async fn dial(
     target: usize,
     deadlines: &Deadlines,
 ) -> Result<Socket, Refusal> {
-    let addresses = exchange.deployed.addresses.borrow().get(target).map(Arc::clone);
-    let tls = exchange.deployed.plan.target_tls.get(target).cloned().flatten();
-    let watch = exchange.shard.watch.clone();
+    let opened =
+        open(&exchange.shard, &exchange.deployed, (target, entry), deadlines.connect).await;
+    match opened {
+        Ok(socket) => Ok(socket),
+        Err(None) => Err(Refusal::Stopped),
+        Err(Some(kind)) => {
+            note_attempt(exchange, target, None);
+            Err(Refusal::Upstream(fault(&entry.name, kind)))
+        }
+    }
+}
+
+/// A new connection to a target, at the first of its addresses that takes one. No kind of fault:
+/// the worker ends.
+pub(super) async fn open(
+    shard: &Shard,
+    deployed: &Deployed,
+    (target, entry): (usize, &Target),
+    limit: Duration,
+) -> Result<Socket, Option<UpstreamFaultKind>> {
+    let addresses = deployed.addresses.borrow().get(target).map(Arc::clone);
+    let tls = deployed.plan.target_tls.get(target).cloned().flatten();
+    let watch = shard.watch.clone();
     let mut last = UpstreamFaultKind::Unresolved;
     if let Some(path) = &entry.socket {
-        match connect_unix(path, &watch, deadlines.connect).await {
+        match connect_unix(path, &watch, limit).await {
             Ok(socket) => return Ok(socket),
-            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(WireError::Stopped) => return Err(None),
             Err(_) => last = UpstreamFaultKind::Connect,
         }
     }
     let name = entry.tls.as_ref().and_then(|tls| tls.name.as_ref()).unwrap_or(&entry.host);
     for address in addresses.iter().flat_map(|known| known.iter()) {
         let tried = match &tls {
-            None => connect(*address, &watch, deadlines.connect).await,
-            Some(config) => {
-                let config = Arc::clone(config);
-                connect_tls(*address, &watch, deadlines.connect, config, name).await
-            }
+            None => connect(*address, &watch, limit).await,
+            Some(config) => connect_tls(*address, &watch, limit, Arc::clone(config), name).await,
         };
         match tried {
             Ok(socket) => return Ok(socket),
-            Err(WireError::Stopped) => return Err(Refusal::Stopped),
+            Err(WireError::Stopped) => return Err(None),
             Err(WireError::Tls(_)) => last = UpstreamFaultKind::Tls,
             Err(_) => last = UpstreamFaultKind::Connect,
         }
     }
-    note_attempt(exchange, target, None);
-    Err(Refusal::Upstream(fault(&entry.name, last)))
+    Err(Some(last))
 }
 
 /// Writes the request and reads the answer's head.
@@ -274,6 +277,7 @@ async fn exchange_heads(
 ) -> Result<Reply, Refusal> {
     let Trip { outbound, entry, target, body } = trip;
     let deadlines = exchange.deployed.plan.config.deadlines;
+    let bounds = head_bounds(&exchange.deployed.plan.config.bounds);
     let before = exchange.shard.clock.mono();
     let head = encode(outbound, entry, body)?;
     let blame = |error: WireError| upstream_refusal(error, &entry.name);
@@ -287,14 +291,13 @@ async fn exchange_heads(
     }
     let mut ahead = Vec::new();
     let head =
-        read_head(&mut socket, &mut ahead, outbound, client, deadlines.first_byte, entry).await?;
+        read_head(&mut socket, &mut ahead, client, (deadlines.first_byte, bounds), trip).await?;
     let spent = exchange.shard.clock.mono().since(before);
     if let Some(used) = &mut exchange.upstream {
         used.status = Some(head.status);
         used.first_byte_nanos = u64::try_from(spent.as_nanos()).ok();
     }
-    let decoder = BodyDecoder::new(head.body);
-    Ok(Reply { head, target, name: Arc::clone(&entry.name), socket, ahead, decoder })
+    Ok(Reply::begin(head, (target, &entry.name), socket, ahead))
 }
 
 fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -302,12 +305,7 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
         Endpoint::Below(endpoint) => format!("{}{endpoint}", entry.path),
         Endpoint::Whole(target) => target.to_owned(),
     };
-    let standard = if entry.tls.is_some() { 443 } else { 80 };
-    let host = if entry.port == standard {
-        entry.host.to_string()
-    } else {
-        format!("{}:{}", entry.host, entry.port)
-    };
+    let host = host_of(entry);
     let credential = entry
         .credential
         .iter()
@@ -326,17 +324,26 @@ fn encode(outbound: &Outbound<'_>, entry: &Target, body: &[u8]) -> Result<Vec<u8
     Ok(head)
 }
 
+/// What the `Host` field names: the port only where it is not the scheme's own.
+pub(super) fn host_of(entry: &Target) -> String {
+    let standard = if entry.tls.is_some() { 443 } else { 80 };
+    if entry.port == standard {
+        entry.host.to_string()
+    } else {
+        format!("{}:{}", entry.host, entry.port)
+    }
+}
+
 async fn read_head(
     socket: &mut Socket,
     ahead: &mut Vec<u8>,
-    outbound: &Outbound<'_>,
     client: &mut Client,
-    limit: Duration,
-    entry: &Target,
+    (limit, bounds): (Duration, HeadBounds),
+    Trip { outbound, entry, .. }: Trip<'_>,
 ) -> Result<ResponseHead, Refusal> {
     let mut interim = 0;
     loop {
-        match parse_response(ahead, &UPSTREAM_HEAD, &outbound.method) {
+        match parse_response(ahead, &bounds, &outbound.method) {
             Err(_) => {
                 return Err(Refusal::Upstream(fault(&entry.name, UpstreamFaultKind::Unreadable)));
             }
@@ -371,86 +378,6 @@ async fn read_head(
     }
 }
 
-impl Reply {
-    /// Whether reading on waits for nothing: some of the body is here, or all of it is read.
-    pub fn is_ready(&self) -> bool {
-        !self.ahead.is_empty() || self.decoder.is_done()
-    }
-
-    /// Reads on, appending decoded bytes to `out`. True once the body is complete.
-    pub async fn read(
-        &mut self,
-        out: &mut Vec<u8>,
-        client: &mut Client,
-        limit: Duration,
-    ) -> Result<bool, Refusal> {
-        if self.ahead.is_empty() && !self.decoder.is_done() {
-            let got = self.socket.read_while(&mut self.ahead, READ_BYTES, limit, client.socket());
-            match got.await {
-                Ok(0) if self.decoder.ended_by_close() => return Ok(true),
-                Ok(0) => return Err(self.refuse(UpstreamFaultKind::Broken)),
-                Ok(_) => {}
-                Err(error) => return Err(upstream_refusal(error, &self.name)),
-            }
-        }
-        let progress = self
-            .decoder
-            .decode(&self.ahead, out)
-            .map_err(|_fault| self.refuse(UpstreamFaultKind::Unreadable))?;
-        self.ahead.drain(..progress.consumed);
-        Ok(progress.done)
-    }
-
-    /// Reads the whole body, of at most `most` bytes.
-    pub async fn whole(
-        &mut self,
-        most: usize,
-        client: &mut Client,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Refusal> {
-        let mut body = Vec::new();
-        if let BodyLength::Exact(length) = self.head.body {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            body.reserve(length.min(RESERVE_BYTES_MAX));
-        }
-        loop {
-            let done = self.read(&mut body, client, limit).await?;
-            if body.len() > most {
-                return Err(self.refuse(UpstreamFaultKind::TooLarge));
-            }
-            if done {
-                return Ok(body);
-            }
-        }
-    }
-
-    /// A fault of this upstream.
-    pub fn refuse(&self, kind: UpstreamFaultKind) -> Refusal {
-        Refusal::Upstream(fault(&self.name, kind))
-    }
-
-    /// Keeps the connection for the next request where nothing speaks against it: the answer was
-    /// read whole, nothing follows it, and the upstream keeps it open.
-    pub fn give_back(self, exchange: &Exchange) {
-        if self.decoder.is_done() && self.ahead.is_empty() && self.head.keep_alive {
-            let now = exchange.shard.clock.mono();
-            exchange.deployed.pool.borrow_mut().put(self.target, self.socket, now);
-        }
-    }
-}
-
-fn upstream_refusal(error: WireError, name: &Arc<str>) -> Refusal {
-    let kind = match error {
-        WireError::PeerGone => return Refusal::ClientGone,
-        WireError::Stopped => return Refusal::Stopped,
-        WireError::Deadline => UpstreamFaultKind::Slow,
-        WireError::Tls(_) => UpstreamFaultKind::Tls,
-        WireError::Refused => UpstreamFaultKind::Connect,
-        WireError::Closed | WireError::Io(_) => UpstreamFaultKind::Broken,
-    };
-    Refusal::Upstream(fault(name, kind))
-}
-
-fn fault(name: &str, kind: UpstreamFaultKind) -> UpstreamFault {
-    UpstreamFault { target: Arc::from(name), kind }
+fn head_bounds(bounds: &Bounds) -> HeadBounds {
+    HeadBounds { bytes: bounds.upstream_head_bytes, count: bounds.upstream_header_count }
 }

@@ -10,21 +10,30 @@
 //! is a `Refusal`, answered once, in `conclude`.
 
 use crate::base::ask::{Ask, McpAsk, McpVerb};
+use crate::base::hit::Direction;
+use crate::base::judge::Event;
 use crate::base::numbers::to_u64;
-use crate::base::text::Text;
+use crate::base::splice::Splices;
+use crate::base::text::{Channel, Text};
 use crate::gateway::answer;
 use crate::gateway::clear;
 use crate::gateway::client::Client;
+use crate::gateway::decode;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::finish::{self, Outcome};
+use crate::gateway::judge;
 use crate::gateway::llm::{self, Chat};
 use crate::gateway::mcp::{self, Call};
 use crate::gateway::passthrough::{self, Passage};
 use crate::gateway::refusal::{Gate, Refusal};
 use crate::gateway::respond;
 use crate::gateway::route::{Leg, ROUTE_METHODS, Table};
+use crate::gateway::said::Said;
+use crate::gateway::scan::{self, ScanAsk};
 use crate::gateway::shard::Shard;
 use crate::gateway::upstream::Proofs;
+use crate::guard::airs;
+use crate::guard::inspect::Cleared;
 use crate::http::head::BodyLength;
 use crate::http::request::RequestHead;
 use crate::identity::keys::{Identified, IdentityFault, Presented};
@@ -44,6 +53,9 @@ use std::time::Duration;
 /// What happens to the client's connection next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
+    /// It breaks, without any of the signs of a proper end: what was said of an answer is not all
+    /// of it, and its end was to be the connection's (RFC 9112 §8, RFC 8446 §6.1).
+    Break,
     /// It closes.
     Close,
     /// It may bring another request.
@@ -56,6 +68,10 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024;
 /// How long it waits for that.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
+/// What an outside judge reads of a prompt: what came from outside, and neither what the operator
+/// wrote nor what the model said before.
+const SAID: &[Channel] = &[Channel::Document, Channel::ToolResult, Channel::User];
+
 /// What is asked, with the body it came in.
 struct Asked {
     raw: Vec<u8>,
@@ -66,8 +82,9 @@ enum Form {
     Chat(Box<ChatRequest>),
     Mcp { ask: Box<McpAsk>, text: Box<Text>, session: Option<Claims> },
     Models,
+    Scan(Box<ScanAsk>),
     Server,
-    Route { index: usize, text: Box<Text> },
+    Route { index: usize, text: Box<Text>, is_decoded: bool },
 }
 
 /// Walks one request from its head to its record.
@@ -98,6 +115,7 @@ async fn way(
     let lease = lease(exchange, &identified)?;
     let nothing = Text::default();
     let cleared = clear::request(exchange, &asked.raw, asked.text(&nothing))?;
+    let (asked, cleared) = judged(exchange, head, asked, cleared).await?;
     exchange.pass(Gate::Cleared, None);
     let proofs = Proofs { permit: &permit, lease: &lease, cleared: &cleared };
     match asked.form {
@@ -110,9 +128,10 @@ async fn way(
             mcp::serve(proofs, exchange, client, &ask, call).await?;
         }
         Form::Models => list_models(exchange, client, &identified).await?,
+        Form::Scan(ask) => scan::serve(exchange, client, &asked.raw, &ask).await?,
         Form::Server => say_methods(exchange, client).await?,
-        Form::Route { index, .. } => {
-            let passage = Passage { head, raw: &asked.raw, route: index };
+        Form::Route { index, is_decoded, .. } => {
+            let passage = Passage { head, raw: &asked.raw, is_decoded, route: index };
             passthrough::serve(proofs, exchange, client, passage).await?;
         }
     }
@@ -128,6 +147,9 @@ fn route(exchange: &mut Exchange, client: &Client, head: &RequestHead) -> Result
     if !exchange.shard.can_record() {
         return Err(Refusal::AuditDown);
     }
+    if exchange.deployed.plan.pressure.is_high() {
+        return Err(Refusal::Pressure);
+    }
     let leg = table.find(head).map_err(Refusal::Route)?;
     exchange.pass(Gate::Route, None);
     Ok(leg)
@@ -140,12 +162,13 @@ fn caller(
 ) -> Result<Identified, Refusal> {
     let now = exchange.wall;
     let given_twice = |name: &str| head.fields.count(name) > 1;
-    if given_twice("authorization") || given_twice("x-api-key") {
+    let key = if exchange.leg == Some(Leg::Scan) { airs::KEY_HEADER } else { "x-api-key" };
+    if given_twice("authorization") || given_twice(key) {
         return Err(Refusal::Identity(IdentityFault::Conflicting));
     }
     let presented = Presented {
         authorization: head.fields.get("authorization"),
-        api_key: head.fields.get("x-api-key"),
+        api_key: head.fields.get(key).or_else(|| head.fields.get("x-api-key")),
         certificate: &client.origin().names,
     };
     let keys = &exchange.deployed.plan.keys;
@@ -170,32 +193,84 @@ async fn ask(
     if let Leg::Route(index) = leg {
         passthrough::ask(exchange, head, index)?;
     }
+    let codings = decode::codings(exchange, head, &leg)?;
     exchange.body_read = true;
     let raw = client.body(head, most, limit).await.inspect_err(|_| exchange.close = true)?;
     exchange.bytes_in = to_u64(raw.len());
-    let form = match leg {
+    let raw = decode::body(raw, &codings, most)?;
+    let form = form(exchange, head, (&leg, !codings.is_empty()), &raw)?;
+    exchange.pass(Gate::Ask, None);
+    Ok(Asked { raw, form })
+}
+
+/// What a body asks for on that leg.
+fn form(
+    exchange: &mut Exchange,
+    head: &RequestHead,
+    (leg, is_decoded): (&Leg, bool),
+    raw: &[u8],
+) -> Result<Form, Refusal> {
+    Ok(match leg {
         Leg::Models => {
             exchange.ask = Some(Ask::Models);
             Form::Models
+        }
+        Leg::Scan => {
+            exchange.ask = Some(Ask::Scan);
+            let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
+            Form::Scan(Box::new(scan::read(&json).map_err(Refusal::Scan)?))
         }
         Leg::Server => {
             exchange.ask = Some(Ask::Server);
             Form::Server
         }
         Leg::Model(endpoint) => {
-            let json = exchange.shard.reader.borrow_mut().read(&raw).map_err(Refusal::Json)?;
-            let request = api::read(endpoint, &raw, &json).map_err(Refusal::Chat)?;
+            let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
+            let request = api::read(*endpoint, raw, &json).map_err(Refusal::Chat)?;
             exchange.ask = Some(Ask::Chat(request.ask.clone()));
             Form::Chat(Box::new(request))
         }
-        Leg::Mcp(server) => ask_mcp(exchange, head, &server, &raw)?,
+        Leg::Mcp(server) => ask_mcp(exchange, head, server, raw)?,
         Leg::Route(index) => {
-            let text = Box::new(passthrough::read(exchange, head, &raw, index)?);
-            Form::Route { index, text }
+            let text = Box::new(passthrough::read(exchange, head, raw, *index)?);
+            Form::Route { index: *index, text, is_decoded }
         }
-    };
-    exchange.pass(Gate::Ask, None);
-    Ok(Asked { raw, form })
+    })
+}
+
+/// Asks the outside judges about what our own rules let pass. What these and each judge mask is
+/// edited at once, so that the next one reads what the upstream will.
+async fn judged(
+    exchange: &mut Exchange,
+    head: &RequestHead,
+    asked: Asked,
+    cleared: Cleared,
+) -> Result<(Asked, Cleared), Refusal> {
+    let Some(event) = asked.event(exchange) else { return Ok((asked, cleared)) };
+    let judges = judge::asked(exchange, event);
+    if judges.is_empty() {
+        return Ok((asked, cleared));
+    }
+    let splices = cleared.splices().clone();
+    let mut asked = asked.edited(exchange, head, splices)?;
+    let plan = Arc::clone(&exchange.deployed.plan);
+    let is_parallel =
+        |index: &usize| plan.config.judges.get(*index).is_some_and(|judge| judge.parallel);
+    let (parallel, before): (Vec<usize>, Vec<usize>) = judges.into_iter().partition(is_parallel);
+    for index in before {
+        let said = asked.said(exchange, event)?;
+        let masks = judge::request(exchange, (index, event), &said.text).await?;
+        if !masks.is_empty() {
+            let splices = said.splices(&asked.raw, &masks);
+            let edited = asked.edited(exchange, head, splices);
+            asked = edited.map_err(|_broken| judge::block(exchange, index, Direction::Request))?;
+        }
+    }
+    for index in parallel {
+        let said = asked.said(exchange, event)?;
+        judge::begin(exchange, (index, event), &said.text);
+    }
+    Ok((asked, cleared.edited()))
 }
 
 /// What the Streamable HTTP transport asks of a head, before a body is read.
@@ -261,7 +336,7 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
             Some(_) => {}
         },
         Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
-        Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Server => {}
+        Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server => {}
     }
     exchange.pass(Gate::Permit, Some(Arc::clone(permit.rule())));
     Ok(permit)
@@ -273,8 +348,20 @@ fn lease(exchange: &mut Exchange, identified: &Identified) -> Result<Lease, Refu
     let lease = exchange.deployed.limits.borrow_mut().admit(index, now);
     let lease = lease.map_err(Refusal::Exceeded)?;
     exchange.standing = lease.standing();
+    if is_stream(exchange.ask.as_ref()) {
+        exchange.open_stream()?;
+    }
     exchange.pass(Gate::Lease, None);
     Ok(lease)
+}
+
+/// Whether the answer is to be a stream, as far as the request says.
+fn is_stream(ask: Option<&Ask>) -> bool {
+    match ask {
+        Some(Ask::Chat(chat)) => chat.stream,
+        Some(Ask::Mcp(mcp)) => mcp.verb == McpVerb::Get,
+        Some(Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server) | None => false,
+    }
 }
 
 /// `GET /v1/models`: the models that this caller may use.
@@ -335,9 +422,11 @@ async fn conclude(
         exchange.close |= sent.is_err();
     }
     exchange.close |= nobody_reads;
+    // The guard's own end is one that the client is told in words.
+    let is_cut = exchange.ends_by_close && !matches!(refusal, Refusal::GuardAnswer(_));
     exchange.refusal = Some(refusal);
     exchange.settle(outcome);
-    after(&exchange)
+    if is_cut { After::Break } else { after(&exchange) }
 }
 
 fn after(exchange: &Exchange) -> After {
@@ -359,11 +448,48 @@ async fn drain(exchange: &mut Exchange, client: &mut Client, head: Option<&Reque
 }
 
 impl Asked {
+    /// What an outside judge would be asked about, if it is anything.
+    fn event(&self, exchange: &Exchange) -> Option<Event> {
+        match (&self.form, &exchange.ask) {
+            (Form::Chat(_), _) => Some(Event::Prompt),
+            (Form::Mcp { .. }, Some(Ask::Mcp(ask))) if ask.tool.is_some() => Some(Event::ToolInput),
+            (
+                Form::Mcp { .. } | Form::Models | Form::Route { .. } | Form::Scan(_) | Form::Server,
+                _,
+            ) => None,
+        }
+    }
+
+    /// The same with these edits made.
+    fn edited(
+        self,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+        splices: Splices,
+    ) -> Result<Self, Refusal> {
+        let Some(leg) = exchange.leg.clone().filter(|_| !splices.is_empty()) else {
+            return Ok(self);
+        };
+        let raw = splices.apply(&self.raw);
+        let form = form(exchange, head, (&leg, false), &raw)?;
+        Ok(Self { raw, form })
+    }
+
+    /// What a judge reads of it.
+    fn said(&self, exchange: &Exchange, event: Event) -> Result<Said, Refusal> {
+        let nothing = Text::default();
+        if event != Event::ToolInput {
+            return Ok(Said::of(self.text(&nothing), SAID));
+        }
+        let json = exchange.shard.reader.borrow_mut().read(&self.raw).map_err(Refusal::Json)?;
+        Ok(Said::member(&self.raw, &json, &["params", "arguments"]))
+    }
+
     fn text<'a>(&'a self, nothing: &'a Text) -> &'a Text {
         match &self.form {
             Form::Chat(request) => &request.text,
             Form::Mcp { text, .. } | Form::Route { text, .. } => text,
-            Form::Models | Form::Server => nothing,
+            Form::Models | Form::Scan(_) | Form::Server => nothing,
         }
     }
 }

@@ -2,21 +2,24 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
 use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::arguments::{Lexer, RawMap};
 use crate::guard::classes::next_mark;
+use crate::guard::detect;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::islands::border_before;
-use crate::guard::mask::Masks;
+use crate::guard::mask::{Masks, Value, written};
 use crate::guard::pack::PackFault;
-use crate::guard::phrases::in_text;
+use crate::guard::phrases::{Phrase, in_text};
+use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::{Found, Run};
 use crate::guard::seams::crossings;
 use crate::guard::search::{BlockedBy, Search, Source};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many bytes of each channel were inspected, decoded; channels without text are left out.
@@ -31,6 +34,7 @@ pub struct Matcher {
     rules: Arc<Rules>,
     scratch: Scratch,
     candidates: Vec<Candidate>,
+    spots: Vec<Spot>,
 }
 
 /// A body was inspected and may go on, with these edits.
@@ -39,6 +43,18 @@ pub struct Cleared {
     splices: Splices,
     hits: Vec<Hit>,
     coverage: Coverage,
+}
+
+/// Where a hit lies in the decoded text, for tools that show or measure it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The index of its rule.
+    pub rule: u16,
+    /// The index of its segment.
+    pub segment: usize,
+    /// From the segment's beginning, in bytes; `None` where a rule speaks of the whole segment, or
+    /// of a value over several.
+    pub span: Option<Range<usize>>,
 }
 
 /// A rule says no.
@@ -63,6 +79,12 @@ impl Cleared {
         self.splices
     }
 
+    /// The same once its edits have been made in the body itself.
+    #[must_use]
+    pub fn edited(self) -> Self {
+        Self { splices: Splices::default(), ..self }
+    }
+
     /// What was found, without the values.
     pub fn hits(&self) -> &[Hit] {
         &self.hits
@@ -78,7 +100,7 @@ impl Matcher {
     /// Makes the working memory for these rules.
     pub fn new(rules: Arc<Rules>) -> Result<Self, PackFault> {
         let scratch = Scratch::of(rules.database()).ok_or(PackFault::Memory)?;
-        Ok(Self { rules, scratch, candidates: Vec::new() })
+        Ok(Self { rules, scratch, candidates: Vec::new(), spots: Vec::new() })
     }
 
     /// The rules it works with.
@@ -91,15 +113,22 @@ impl Matcher {
         &self.scratch
     }
 
+    /// Where each hit of the last inspection lies, in the order of its hits.
+    pub fn spots(&self) -> &[Spot] {
+        &self.spots
+    }
+
     /// Inspects the text of the body `raw`.
     pub fn clear(
         &mut self,
         raw: &[u8],
         text: &Text,
-        direction: Direction,
+        view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
+        let view = view.into();
         let mut cleared =
             Cleared { splices: Splices::default(), hits: Vec::new(), coverage: Box::default() };
+        self.spots.clear();
         if !self.rules.is_enabled() {
             return Ok(cleared);
         }
@@ -108,7 +137,12 @@ impl Matcher {
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
         let rules = &*self.rules;
-        let phrases = in_text(rules, text, &self.candidates, scan, direction);
+        let mut noted = in_text(rules, text, &self.candidates, scan, view);
+        let detected = detect::in_text(rules, text, view);
+        noted.extend(
+            detected.into_iter().map(|found| Phrase { segment: found.segment, rule: found.rule }),
+        );
+        noted.sort_unstable();
         // A phrase is told by its candidate alone; only anchors of values need a closer look.
         let is_anchor = |rule| rules.get(rule).is_some_and(|rule| rule.entity().is_some());
         self.candidates.retain(|candidate| is_anchor(candidate.rule));
@@ -116,19 +150,20 @@ impl Matcher {
             Scan::Whole => Source::Known(&self.candidates),
             Scan::OverDense => Source::Scan,
         };
-        let search = Search { rules, scratch: &self.scratch, source, direction };
+        let search = Search { rules, scratch: &self.scratch, source, view };
         let anchors = Anchors { candidates: &self.candidates, scan, next: 0 };
-        let mut inspection = Inspection { search, anchors, hits: Vec::new() };
-        let mut phrases = phrases.into_iter();
-        let mut phrase = phrases.next();
+        let spots = &mut self.spots;
+        let mut inspection = Inspection { search, anchors, hits: Vec::new(), spots };
+        let mut noted = noted.into_iter();
+        let mut next = noted.next();
         for (index, segment) in text.segments().iter().enumerate() {
             let splices = &mut cleared.splices;
             let mut done = Ok(());
-            while let Some(own) = phrase.filter(|phrase| phrase.segment == index && done.is_ok()) {
-                done = inspection.note(own.rule, segment);
-                phrase = phrases.next();
+            while let Some(own) = next.filter(|next| next.segment == index && done.is_ok()) {
+                done = inspection.note(own.rule, (index, segment), None);
+                next = noted.next();
             }
-            let done = done.and_then(|()| inspection.mask(raw, text, segment, splices));
+            let done = done.and_then(|()| inspection.mask(raw, text, (index, segment), splices));
             if let Err(rule) = done {
                 return Err(Blocked { rule, hits: inspection.hits, coverage: cleared.coverage });
             }
@@ -146,7 +181,11 @@ struct Inspection<'a> {
     search: Search<'a>,
     anchors: Anchors<'a>,
     hits: Vec<Hit>,
+    spots: &'a mut Vec<Spot>,
 }
+
+/// A segment and its index.
+type Numbered<'a> = (usize, &'a Segment);
 
 impl Inspection<'_> {
     /// Masks one segment; an error names the rule that blocks.
@@ -154,12 +193,13 @@ impl Inspection<'_> {
         &mut self,
         raw: &[u8],
         text: &Text,
-        segment: &Segment,
+        (index, segment): Numbered<'_>,
         splices: &mut Splices,
     ) -> Result<(), Arc<str>> {
-        let found = match look(text, segment, &self.search, &mut self.anchors) {
+        let search = Search { view: self.search.view.on(segment), ..self.search };
+        let found = match look(text, segment, &search, &mut self.anchors) {
             Ok(found) => found,
-            Err(block) => return self.note(block.rule, segment),
+            Err(block) => return self.note(block.rule, (index, segment), None),
         };
         let mut masks = Masks::new(segment, raw);
         for one in found {
@@ -167,10 +207,11 @@ impl Inspection<'_> {
                 masks.write(&one.span, "", false, splices);
                 continue;
             }
-            self.note(one.rule, segment)?;
+            self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
-                let placeholder = self.search.rules.placeholder(one.rule);
-                masks.write(&one.span, placeholder, one.is_bare, splices);
+                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
+                let mask = written(search.rules, search.view, value);
+                masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
         Ok(())
@@ -181,27 +222,42 @@ impl Inspection<'_> {
         let search = Search { source: Source::Scan, ..self.search };
         for one in crossings(text, &search) {
             if let Some(segment) = text.segments().get(one.segment) {
-                self.act(one.rule, one.action, segment)?;
+                self.act(one.rule, one.action, (one.segment, segment), None)?;
             }
         }
         Ok(())
     }
 
     /// Records a finding; it is an error if its rule blocks.
-    fn note(&mut self, rule: u16, segment: &Segment) -> Result<(), Arc<str>> {
-        let direction = self.search.direction;
-        let action = self.search.rules.get(rule).map(|rule| rule.action(direction));
-        action.map_or(Ok(()), |action| self.act(rule, action, segment))
+    fn note(
+        &mut self,
+        rule: u16,
+        segment: Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let view = self.search.view.on(segment.1);
+        let action = self.search.rules.get(rule).map(|rule| rule.action(view));
+        action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
-    fn act(&mut self, rule: u16, action: Action, segment: &Segment) -> Result<(), Arc<str>> {
-        let Some(rule) = self.search.rules.get(rule) else { return Ok(()) };
-        let direction = self.search.direction;
+    fn act(
+        &mut self,
+        index: u16,
+        action: Action,
+        (at, segment): Numbered<'_>,
+        span: Option<&Range<usize>>,
+    ) -> Result<(), Arc<str>> {
+        let Some(rule) = self.search.rules.get(index) else { return Ok(()) };
+        let view = self.search.view.on(segment);
+        let told = rule.told(view, action);
         // What blocks is always told: it is why.
         if self.hits.len() < HITS_MAX || action == Action::Block {
             let (name, channel) = (Arc::clone(rule.name()), segment.channel);
             let place = segment.place;
-            self.hits.push(Hit { rule: name, action, channel, place, direction });
+            let direction = view.direction;
+            let (action, mode) = told;
+            self.hits.push(Hit { rule: name, action, mode, channel, place, direction });
+            self.spots.push(Spot { rule: index, segment: at, span: span.cloned() });
         }
         if action == Action::Block { Err(Arc::clone(rule.name())) } else { Ok(()) }
     }
@@ -337,19 +393,26 @@ mod tests {
 
     fn matcher(actions: &[(&str, Action)]) -> Matcher {
         let entry = |(name, action): &(&str, Action)| GuardAction {
-            rule: Pattern::Prefix((*name).into()),
             request: Some(*action),
             response: Some(*action),
+            ..GuardAction::new(Pattern::Prefix((*name).into()))
         };
         let actions = actions.iter().map(entry).collect();
-        Matcher::new(Arc::new(Rules::compile(&Guard { enabled: true, actions }).unwrap())).unwrap()
+        Matcher::new(Arc::new(
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap(),
+        ))
+        .unwrap()
     }
 
     /// A text of one segment that stands in the raw body as it is.
     fn whole(said: &str, form: Form) -> Text {
+        of_channel(said, form, Channel::User)
+    }
+
+    fn of_channel(said: &str, form: Form, channel: Channel) -> Text {
         let mut text = Text::default();
         let source = Source { raw: 0..said.len(), form };
-        text.push(said, source, Channel::User, Trust::Caller, PLACE);
+        text.push(said, source, channel, Trust::Caller, PLACE);
         text
     }
 
@@ -388,14 +451,18 @@ mod tests {
         let mut matcher = matcher(&[]);
         for rule in PACKS.iter().flat_map(|(name, text)| read(name, text).unwrap()) {
             let name = rule.name.as_str();
+            let as_said = |said: &str| of_channel(said, Form::PlainString, rule.channel);
             let around = |said: &String| [said.clone(), format!("so: {said}, then\n")];
             for said in rule.positive.iter().flat_map(around) {
-                let cleared = clear(&mut matcher, &said).unwrap();
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(hits.contains(&name), "{name}: {said}: {hits:?}");
             }
             for said in &rule.negative {
-                let cleared = clear(&mut matcher, &format!("so {said} then")).unwrap();
+                let said = format!("so {said} then");
+                let cleared = matcher.clear(said.as_bytes(), &as_said(&said), Direction::Request);
+                let cleared = cleared.unwrap();
                 let hits = rules_hit(&cleared);
                 assert!(!hits.contains(&name), "{name}: {said}");
             }
@@ -515,7 +582,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_clears_without_a_look() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let cleared = clear(&mut matcher, "4111111111111111").unwrap();
         assert!(cleared.hits().is_empty() && cleared.coverage().is_empty());

@@ -1,11 +1,29 @@
-//! Writes masks into a body: from a span of decoded text to a splice over its raw form.
+//! What masks say, and how they are written into a body: from a span of decoded text to a splice
+//! over its raw form.
 //!
 //! A placeholder needs no escape; only where it takes the place of a number does it bring quotes.
 
 use crate::base::json::RawOffsets;
 use crate::base::splice::Splices;
-use crate::base::text::{Form, Segment};
+use crate::base::text::{Form, Segment, Text};
+use crate::guard::profile::View;
+use crate::guard::rules::Rules;
+use std::borrow::Cow;
 use std::ops::Range;
+
+/// A value that was found and is to be masked.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    /// The rule that found it.
+    pub rule: u16,
+    /// The value, as it was found.
+    pub text: &'a str,
+}
+
+/// What is written where the value stands. The one place that decides so.
+pub fn written<'a>(rules: &'a Rules, _view: View, value: Value<'_>) -> Cow<'a, str> {
+    Cow::Borrowed(rules.placeholder(value.rule))
+}
 
 /// Writes the masks of one segment, in ascending order.
 #[derive(Debug)]
@@ -25,6 +43,12 @@ impl<'a> Masks<'a> {
             Form::Number | Form::PlainString | Form::PlainJson => None,
         };
         Self { segment, offsets, is_number_done: false }
+    }
+
+    /// The decoded text of a span, counted from the segment's beginning.
+    pub fn value<'t>(&self, text: &'t Text, span: &Range<usize>) -> &'t str {
+        let start = self.segment.at.start;
+        text.joined().get(start + span.start..start + span.end).unwrap_or_default()
     }
 
     /// Puts `placeholder` over `span`, counted from the segment's beginning. `bare` says that it

@@ -3,18 +3,22 @@
 //! An *entity* rule says what nominates a place (`anchor`: a Hyperscan expression with a literal
 //! that each match contains; or `digits`: how many; or `at`: an `@`), what the value looks like
 //! (`refine`, its first group if it has one), which check makes it a hit and what may not stand
-//! beside it. A *phrase* rule has `phrases` only. Both bring examples, which a test runs.
+//! beside it. A *phrase* rule has `phrases` only. A *detector* rule names code that looks
+//! (`detector`), with an optional `threshold`. All bring examples, which a test runs.
 
 use crate::base::hit::Action;
+use crate::base::text::Channel;
+use crate::guard::detect::Detector;
 use crate::guard::validators::Check;
 use serde::Deserialize;
 use std::fmt;
 
 /// The packs that come with Ringwall.
-pub const PACKS: [(&str, &str); 3] = [
+pub const PACKS: [(&str, &str); 4] = [
     ("pii", include_str!("../../config/packs/pii.toml")),
     ("secrets", include_str!("../../config/packs/secrets.toml")),
     ("injection", include_str!("../../config/packs/injection.toml")),
+    ("structure", include_str!("../../config/packs/structure.toml")),
 ];
 
 /// What blanks and dashes within numbers are, inside a character class of `refine`.
@@ -32,6 +36,8 @@ pub struct PackRule {
     pub request: Action,
     /// What is done on the way back.
     pub response: Action,
+    /// Whose texts the examples are; the user's, unless the rule says otherwise.
+    pub channel: Channel,
     /// Texts in which it must hit.
     pub positive: Vec<String>,
     /// Texts in which it must not.
@@ -45,6 +51,17 @@ pub enum PackKind {
     Entity(PackEntity),
     /// Any of these expressions; found, never masked.
     Phrase(Vec<String>),
+    /// What this code finds; found, never masked.
+    Detector(PackDetector),
+}
+
+/// Code that looks, and from when on it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackDetector {
+    /// Which.
+    pub detector: Detector,
+    /// From which score on, where it is not the detector's own choice.
+    pub threshold: Option<i32>,
 }
 
 /// A value that can be masked.
@@ -95,8 +112,8 @@ pub enum PackFault {
     Expression(Box<str>),
     /// There is no memory for the scratch of a worker.
     Memory,
-    /// A phrase rule is told to mask. It can flag or block: by the time a phrase is complete, its
-    /// beginning has left.
+    /// A phrase or detector rule is told to mask. It can flag or block: by the time a phrase is
+    /// complete, its beginning has left.
     PhraseMask(Box<str>),
     /// A rule says too much, too little or a word that does not exist.
     Shape(Box<str>),
@@ -114,7 +131,7 @@ impl fmt::Display for PackFault {
             Self::Expression(rule) => write!(out, "an expression of rule `{rule}` is not valid"),
             Self::Memory => out.write_str("no memory for the guard's working space"),
             Self::PhraseMask(rule) => {
-                write!(out, "rule `{rule}` finds phrases, which cannot be masked: flag or block it")
+                write!(out, "rule `{rule}` finds no value that could be masked: flag or block it")
             }
             Self::Shape(rule) => write!(out, "rule `{rule}` is not complete or contradicts itself"),
             Self::Syntax(pack) => write!(out, "pack `{pack}` cannot be read"),
@@ -147,6 +164,9 @@ struct RawRule {
     block: Option<String>,
     #[serde(default)]
     phrases: Vec<String>,
+    detector: Option<String>,
+    threshold: Option<i32>,
+    channel: Option<String>,
     request: Option<String>,
     response: Option<String>,
     positive: Vec<String>,
@@ -162,7 +182,10 @@ pub fn read(pack: &str, text: &str) -> Result<Vec<PackRule>, PackFault> {
 fn rule(raw: RawRule) -> Result<PackRule, PackFault> {
     let fault = || PackFault::Shape(raw.name.as_str().into());
     let kind = kind(&raw).ok_or_else(fault)?;
-    let usual = if matches!(kind, PackKind::Phrase(_)) { Action::Flag } else { Action::Mask };
+    let usual = match kind {
+        PackKind::Entity(_) => Action::Mask,
+        PackKind::Phrase(_) | PackKind::Detector(_) => Action::Flag,
+    };
     let action = |name: &Option<String>| match name.as_deref() {
         None => Some(usual),
         Some("allow") => Some(Action::Allow),
@@ -173,12 +196,23 @@ fn rule(raw: RawRule) -> Result<PackRule, PackFault> {
     };
     let request = action(&raw.request).ok_or_else(fault)?;
     let response = action(&raw.response).ok_or_else(fault)?;
+    let channel = match raw.channel.as_deref() {
+        None => Some(Channel::User),
+        Some(name) => Channel::ALL.into_iter().find(|channel| channel.name() == name),
+    };
+    let channel = channel.ok_or_else(fault)?;
     let plain = |texts: &[String]| texts.iter().map(|text| text.replace('¦', "")).collect();
     let (positive, negative) = (plain(&raw.positive), plain(&raw.negative));
-    Ok(PackRule { name: raw.name, kind, request, response, positive, negative })
+    Ok(PackRule { name: raw.name, kind, request, response, channel, positive, negative })
 }
 
 fn kind(raw: &RawRule) -> Option<PackKind> {
+    if let Some(name) = &raw.detector {
+        return detector(raw, name).map(PackKind::Detector);
+    }
+    if raw.threshold.is_some() {
+        return None;
+    }
     let Some(refine) = &raw.refine else {
         let only = raw.anchor.is_none() && raw.digits.is_none() && !raw.at && raw.check.is_none();
         let phrases = !raw.phrases.is_empty() && raw.placeholder.is_none();
@@ -214,6 +248,15 @@ fn kind(raw: &RawRule) -> Option<PackKind> {
     let refine =
         SHORTHANDS.iter().fold(refine.clone(), |refine, (name, class)| refine.replace(name, class));
     Some(PackKind::Entity(PackEntity { placeholder, trigger, refine, check, edge, is_block }))
+}
+
+fn detector(raw: &RawRule, name: &str) -> Option<PackDetector> {
+    let values = raw.anchor.is_some() || raw.refine.is_some() || raw.placeholder.is_some();
+    let marks = raw.at || raw.digits.is_some() || raw.check.is_some() || raw.edge.is_some();
+    if values || marks || raw.block.is_some() || !raw.phrases.is_empty() {
+        return None;
+    }
+    Some(PackDetector { detector: Detector::named(name)?, threshold: raw.threshold })
 }
 
 /// A space in a phrase stands for up to four blanks or line ends.
@@ -270,6 +313,10 @@ mod tests {
             format!("{entity}at = true\nrequest = \"drop\""),
             entity.replace("[A]", "<a>") + "at = true",
             "phrases = ['x']\nat = true".to_owned(),
+            "phrases = ['x']\nthreshold = 3".to_owned(),
+            "detector = \"structure.luck\"".to_owned(),
+            "phrases = ['x']\nchannel = \"dreams\"".to_owned(),
+            "detector = \"structure.hidden_unicode\"\nat = true".to_owned(),
         ];
         for text in wrong {
             let fault = read("p", &format!("{RULE}{text}")).unwrap_err();

@@ -3,10 +3,11 @@
 //! A phrase is reported once for each segment or stream. It is confirmed on the text that ends with
 //! it, within its segment, so that whole texts and streams say the same.
 
-use crate::base::hit::{Action, Direction};
+use crate::base::hit::Action;
 use crate::base::numbers::to_usize;
 use crate::base::text::Text;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
+use crate::guard::profile::View;
 use crate::guard::rules::{Kind, PHRASE_BYTES_MAX, Rule, Rules};
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ pub fn in_text(
     text: &Text,
     candidates: &[Candidate],
     scan: Scan,
-    direction: Direction,
+    view: View,
 ) -> Vec<Phrase> {
     let mut found: Vec<Phrase> = Vec::new();
     match scan {
@@ -53,9 +54,20 @@ pub fn in_text(
             }
         }
     }
-    found.retain(|phrase| acts(rules, phrase.rule, direction) != Action::Allow);
+    found.retain(|phrase| {
+        let segment = text.segments().get(phrase.segment);
+        let view = segment.map_or(view, |segment| view.on(segment));
+        acts(rules, phrase.rule, view) != Action::Allow
+    });
     found.sort_unstable();
     found
+}
+
+/// Where the first phrase of that rule stands, for tools that show it.
+pub fn place_of(rules: &Rules, rule: u16, said: &str) -> Option<Range<usize>> {
+    let Some(Kind::Phrase(phrases)) = rules.get(rule).map(Rule::kind) else { return None };
+    let found = phrases.iter().filter_map(|phrase| phrase.find(said));
+    found.map(|found| found.range()).min_by_key(|found| found.start)
 }
 
 /// Looks for phrases in a stream.
@@ -70,21 +82,27 @@ pub struct Watch {
 
 impl Watch {
     /// Takes more text and adds the rules that are new to `found`.
-    pub fn push(&mut self, text: &str, rules: &Rules, scratch: &Scratch, found: &mut Vec<u16>) {
+    pub fn push(
+        &mut self,
+        text: &str,
+        (rules, view): (&Rules, View),
+        scratch: &Scratch,
+        found: &mut Vec<u16>,
+    ) {
         if rules.phrases().is_empty() {
             return;
         }
         self.tail.push_str(text);
         self.fresh += text.len();
         let mut all = rules.phrases().iter();
-        let eager = all.any(|rule| acts(rules, *rule, Direction::Response) == Action::Block);
+        let eager = all.any(|rule| acts(rules, *rule, view) == Action::Block);
         if eager || self.fresh >= BATCH {
-            self.scan(rules, scratch, found);
+            self.scan((rules, view), scratch, found);
         }
     }
 
     /// Scans what was not scanned yet.
-    pub fn scan(&mut self, rules: &Rules, scratch: &Scratch, found: &mut Vec<u16>) {
+    pub fn scan(&mut self, (rules, view): (&Rules, View), scratch: &Scratch, found: &mut Vec<u16>) {
         if self.fresh == 0 {
             return;
         }
@@ -108,7 +126,7 @@ impl Watch {
                 new.extend(unseen.filter(|rule| is_said(rules, *rule, &self.tail)));
             }
         }
-        new.retain(|rule| acts(rules, *rule, Direction::Response) != Action::Allow);
+        new.retain(|rule| acts(rules, *rule, view) != Action::Allow);
         self.seen.extend(&new);
         found.extend(new);
         let cut = self.tail.len().saturating_sub(PHRASE_BYTES_MAX);
@@ -118,8 +136,8 @@ impl Watch {
     }
 }
 
-fn acts(rules: &Rules, rule: u16, direction: Direction) -> Action {
-    rules.get(rule).map_or(Action::Allow, |rule| rule.action(direction))
+fn acts(rules: &Rules, rule: u16, view: View) -> Action {
+    rules.get(rule).map_or(Action::Allow, |rule| rule.action(view))
 }
 
 /// Whether the text that ends with `within` and is as long as a phrase can be says it.
@@ -132,6 +150,6 @@ fn ends_here(rules: &Rules, rule: u16, text: &str, within: Range<usize>) -> bool
 fn is_said(rules: &Rules, rule: u16, text: &str) -> bool {
     match rules.get(rule).map(Rule::kind) {
         Some(Kind::Phrase(phrases)) => phrases.iter().any(|phrase| phrase.is_match(text)),
-        Some(Kind::Entity(_)) | None => false,
+        Some(Kind::Entity(_) | Kind::Detector(_)) | None => false,
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! A rule that is allowed both ways is left out, so it costs nothing.
 
-use crate::base::hit::{Action, Direction};
-use crate::config::model::{Guard, Pattern};
+use crate::base::hit::{Action, Mode};
+use crate::config::model::Guard;
+use crate::guard::detect::Detectors;
 use crate::guard::hyperscan::{Database, Expression, ExpressionFault, width_max};
-use crate::guard::pack::{PACKS, PackEntity, PackFault, PackKind, PackRule, Trigger, read};
+use crate::guard::pack::{
+    PACKS, PackDetector, PackEntity, PackFault, PackKind, PackRule, Trigger, read,
+};
+use crate::guard::profile::{self, Act, Profiles, View};
 use crate::guard::validators::Check;
 use regex::Regex;
 use std::sync::Arc;
@@ -17,19 +21,21 @@ pub const PHRASE_BYTES_MAX: usize = 512;
 #[derive(Debug)]
 pub struct Rules {
     enabled: bool,
+    profiles: Profiles,
     list: Vec<Rule>,
     database: Database,
     anchored: Vec<u16>,
     marked: Vec<u16>,
     phrases: Vec<u16>,
+    detectors: Detectors,
 }
 
 /// One rule, compiled.
 #[derive(Debug)]
 pub struct Rule {
     name: Arc<str>,
-    request: Action,
-    response: Action,
+    /// By profile, the one without a name first.
+    acts: Box<[Act]>,
     kind: Kind,
 }
 
@@ -40,6 +46,8 @@ pub enum Kind {
     Entity(Box<Entity>),
     /// Phrases.
     Phrase(Vec<Regex>),
+    /// What a detector finds.
+    Detector(PackDetector),
 }
 
 /// A value to look for, compiled.
@@ -57,12 +65,22 @@ impl Rule {
         &self.name
     }
 
-    /// What it does that way.
-    pub const fn action(&self, direction: Direction) -> Action {
-        match direction {
-            Direction::Request => self.request,
-            Direction::Response => self.response,
+    /// What it does there.
+    pub fn action(&self, view: View) -> Action {
+        self.act(view).map_or(Action::Allow, |act| act.does(view))
+    }
+
+    /// What is told of a finding that `action` was done about: in shadow, what would have been.
+    pub fn told(&self, view: View, action: Action) -> (Action, Mode) {
+        match self.act(view) {
+            Some(act) if act.mode() == Mode::Shadow => (act.says(view), Mode::Shadow),
+            Some(_) | None => (action, Mode::Enforce),
         }
+    }
+
+    /// All that it does under the profile of that view.
+    pub fn act(&self, view: View) -> Option<&Act> {
+        self.acts.get(usize::from(view.profile))
     }
 
     /// What it looks for.
@@ -70,11 +88,11 @@ impl Rule {
         &self.kind
     }
 
-    /// The value it looks for, if it is not a phrase.
+    /// The value it looks for, if it looks for one.
     pub const fn entity(&self) -> Option<&Entity> {
         match &self.kind {
             Kind::Entity(entity) => Some(entity),
-            Kind::Phrase(_) => None,
+            Kind::Phrase(_) | Kind::Detector(_) => None,
         }
     }
 }
@@ -98,9 +116,8 @@ impl Rules {
         }
         let (mut list, mut expressions) = (Vec::new(), Vec::new());
         for pack in packed {
-            let request = configured(config, &pack.name, Direction::Request, pack.request);
-            let response = configured(config, &pack.name, Direction::Response, pack.response);
-            if request == Action::Allow && response == Action::Allow {
+            let acts = profile::acts(config, &pack.name, [pack.request, pack.response]);
+            if acts.iter().all(Act::is_silent) {
                 continue;
             }
             let index = u16::try_from(list.len()).unwrap_or(u16::MAX);
@@ -110,15 +127,16 @@ impl Rules {
                     expressions.extend(anchor(&entity, index));
                     Kind::Entity(Box::new(compile_entity(entity, &name)?))
                 }
-                PackKind::Phrase(_) if request == Action::Mask || response == Action::Mask => {
+                PackKind::Phrase(_) | PackKind::Detector(_) if acts.iter().any(Act::masks) => {
                     return Err(PackFault::PhraseMask((&*name).into()));
                 }
                 PackKind::Phrase(texts) => {
                     expressions.extend(bounded(&texts, index, &name)?);
                     Kind::Phrase(compile_phrases(&texts, &name)?)
                 }
+                PackKind::Detector(detector) => Kind::Detector(detector),
             };
-            list.push(Rule { name, request, response, kind });
+            list.push(Rule { name, acts, kind });
         }
         let database = database(&list, &expressions)?;
         let of = |wanted: fn(&Rule) -> bool| -> Vec<u16> {
@@ -126,8 +144,10 @@ impl Rules {
         };
         let anchored = of(|rule| rule.entity().is_some_and(Entity::is_anchored));
         let marked = of(|rule| rule.entity().is_some_and(|entity| !entity.is_anchored()));
-        let phrases = of(|rule| rule.entity().is_none());
-        Ok(Self { enabled: config.enabled, list, database, anchored, marked, phrases })
+        let phrases = of(|rule| matches!(rule.kind, Kind::Phrase(_)));
+        let detectors = Detectors::of(&list);
+        let (enabled, profiles) = (config.enabled, Profiles::new(config));
+        Ok(Self { enabled, profiles, list, database, anchored, marked, phrases, detectors })
     }
 
     /// The names of all rules that do something.
@@ -143,6 +163,11 @@ impl Rules {
     /// Whether guards run at all.
     pub const fn is_enabled(&self) -> bool {
         self.enabled
+    }
+
+    /// The profiles that there are.
+    pub const fn profiles(&self) -> &Profiles {
+        &self.profiles
     }
 
     /// The rule of that index.
@@ -171,6 +196,11 @@ impl Rules {
         &self.marked
     }
 
+    /// The rules that are detectors.
+    pub const fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
     /// Phrase rules.
     pub fn phrases(&self) -> &[u16] {
         &self.phrases
@@ -195,22 +225,6 @@ impl Entity {
     pub const fn explores(&self) -> bool {
         matches!(self.pack.check, Check::Card)
     }
-}
-
-/// The longest pattern that fits the name and speaks of that way decides.
-fn configured(config: &Guard, name: &str, direction: Direction, usual: Action) -> Action {
-    let spoken = config.actions.iter().filter_map(|entry| {
-        let action = match direction {
-            Direction::Request => entry.request,
-            Direction::Response => entry.response,
-        };
-        let rank = match &entry.rule {
-            Pattern::Exact(own) => (own.len(), true),
-            Pattern::Prefix(own) => (own.len(), false),
-        };
-        action.filter(|_| entry.rule.matches(name)).map(|action| (rank, action))
-    });
-    spoken.max_by_key(|(rank, _)| *rank).map_or(usual, |(_, action)| action)
 }
 
 fn anchor(entity: &PackEntity, rule: u16) -> Option<Expression> {
@@ -263,7 +277,7 @@ mod tests {
     use proptest::test_runner::TestRunner;
 
     fn action(rule: Pattern, request: Option<Action>, response: Option<Action>) -> GuardAction {
-        GuardAction { rule, request, response }
+        GuardAction { request, response, ..GuardAction::new(rule) }
     }
 
     #[test]
@@ -273,10 +287,10 @@ mod tests {
             action(Pattern::Exact("pii.card".into()), Some(Action::Block), None),
             action(Pattern::Prefix("injection.".into()), Some(Action::Allow), Some(Action::Allow)),
         ];
-        let rules = Rules::compile(&Guard { enabled: true, actions }).unwrap();
+        let rules = Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap();
         let of = |name: &str| {
             let rule = rules.list.iter().find(|rule| **rule.name() == *name).unwrap();
-            (rule.action(Direction::Request), rule.action(Direction::Response))
+            (rule.action(Direction::Request.into()), rule.action(Direction::Response.into()))
         };
         assert_eq!(of("pii.card"), (Action::Block, Action::Block));
         assert_eq!(of("pii.email"), (Action::Flag, Action::Block));
@@ -289,13 +303,16 @@ mod tests {
     fn a_phrase_that_should_be_masked_is_refused_by_name() {
         let actions =
             vec![action(Pattern::Exact("injection.secrecy".into()), Some(Action::Mask), None)];
-        let fault = Rules::compile(&Guard { enabled: true, actions }).unwrap_err();
+        let fault =
+            Rules::compile(&Guard { enabled: true, actions, ..Guard::default() }).unwrap_err();
         assert_eq!(fault, PackFault::PhraseMask("injection.secrecy".into()));
     }
 
     #[test]
     fn whatever_an_expression_matches_is_nominated_by_its_anchor() {
-        let rules = Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         let scratch = Scratch::of(&rules.database).unwrap();
         let mut runner = TestRunner::deterministic();
         for &index in rules.anchored() {
@@ -313,7 +330,9 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_off_has_no_rules() {
-        let rules = Rules::compile(&Guard { enabled: false, actions: Vec::new() }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: false, actions: Vec::new(), ..Guard::default() })
+                .unwrap();
         assert_eq!((rules.count(), rules.is_enabled()), (0, false));
     }
 }

@@ -43,7 +43,10 @@ pub fn crossings(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
 /// Looks at parts that are read as one text.
 fn look(text: &Text, parts: &[usize], search: &Search<'_>, found: &mut Vec<Crossing>) {
     let (joined, seams) = join(text, parts);
-    let values = match values(&joined, search) {
+    // The parts of one content have one author.
+    let first = parts.first().and_then(|part| text.segments().get(*part));
+    let view = first.map_or(search.view, |segment| search.view.on(segment));
+    let values = match values(&joined, &Search { view, ..*search }) {
         Ok(values) => values,
         // Each part alone had nothing that blocks.
         Err(blocked) => {
@@ -111,8 +114,10 @@ mod tests {
     /// The rule that blocks these parts of one content, if one does, and how many findings.
     fn blocked(parts: &[&str], are_one: bool, action: Action) -> (Option<String>, usize) {
         let request = Some(action);
-        let entry = GuardAction { rule: Pattern::Prefix("pii.".into()), request, response: None };
-        let rules = Rules::compile(&Guard { enabled: true, actions: vec![entry] }).unwrap();
+        let entry = GuardAction { request, ..GuardAction::new(Pattern::Prefix("pii.".into())) };
+        let rules =
+            Rules::compile(&Guard { enabled: true, actions: vec![entry], ..Guard::default() })
+                .unwrap();
         let mut matcher = Matcher::new(Arc::new(rules)).unwrap();
         let (mut text, mut raw) = (Text::default(), String::new());
         let mut earlier = None;

@@ -5,11 +5,12 @@
 //! greatest length, then the order of the rules; what masks leave over is looked at again, so that
 //! a mask never uncovers a value that stood beside it.
 
-use crate::base::hit::{Action, Direction};
+use crate::base::hit::Action;
 use crate::base::numbers::to_usize;
 use crate::guard::classes;
 use crate::guard::hyperscan::{Candidate, Scan, Scratch};
 use crate::guard::pack::Edge;
+use crate::guard::profile::View;
 use crate::guard::rules::{Entity, Rules};
 use std::ops::Range;
 
@@ -41,8 +42,8 @@ pub struct Search<'a> {
     pub scratch: &'a Scratch,
     /// Where nominations come from.
     pub source: Source<'a>,
-    /// Which way the text goes.
-    pub direction: Direction,
+    /// Where the text is looked at.
+    pub view: View,
 }
 
 /// The piece of text that is searched.
@@ -135,7 +136,7 @@ impl Search<'_> {
         }
         nominated.retain(|index| {
             self.rules.get(*index).is_some_and(|rule| {
-                rule.entity().is_some() && rule.action(self.direction) != Action::Allow
+                rule.entity().is_some() && rule.action(self.view) != Action::Allow
             })
         });
         nominated.sort_unstable();
@@ -174,7 +175,7 @@ impl Search<'_> {
         for &index in nominated {
             let Some(rule) = self.rules.get(index) else { continue };
             let Some(entity) = rule.entity() else { continue };
-            let action = rule.action(self.direction);
+            let action = rule.action(self.view);
             if (action >= Action::Mask) != strict {
                 continue;
             }
@@ -343,14 +344,15 @@ mod tests {
         };
         let packed: Vec<PackRule> =
             read("test", &all.iter().map(write).collect::<String>()).unwrap();
-        Rules::from_packs(&Guard { enabled: true, actions: Vec::new() }, packed).unwrap()
+        Rules::from_packs(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() }, packed)
+            .unwrap()
     }
 
     /// What is found, as `rule:text` with blanks between, or `rule!` for the rule that blocks.
     fn find(rules: &Rules, text: &str) -> String {
         let scratch = Scratch::of(rules.database()).unwrap();
-        let direction = Direction::Request;
-        let search = Search { rules, scratch: &scratch, source: Source::Scan, direction };
+        let view = Direction::Request.into();
+        let search = Search { rules, scratch: &scratch, source: Source::Scan, view };
         let shown = |one: &Match| format!("{}:{}", one.rule, text.get(one.span.clone()).unwrap());
         match search.find(Piece { text, from: 0, base: 0, open: false }) {
             Ok(found) => found.iter().map(shown).collect::<Vec<_>>().join(" "),

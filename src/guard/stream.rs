@@ -4,12 +4,15 @@
 //! are found but cannot be masked, since their beginning has left; one that blocks stops the
 //! stream as soon as it is complete. A stream is always on its way back to the caller.
 
-use crate::base::hit::{Action, Direction, Hit};
+use crate::base::hit::{Action, Direction, Hit, Mode};
 use crate::base::numbers::to_u64;
 use crate::base::text::{Channel, Place};
 use crate::guard::arguments::{Lexer, RawMap, Unit};
+use crate::guard::detect::Lookout;
 use crate::guard::inspect::{Blocked, HITS_MAX, Matcher};
+use crate::guard::mask::{Value, written};
 use crate::guard::phrases::Watch;
+use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::Run;
 use crate::guard::search::{BlockedBy, Search, Source};
@@ -29,6 +32,7 @@ pub enum StreamForm {
 pub struct StreamMasker {
     run: Run,
     watch: Watch,
+    lookout: Lookout,
     lexer: Option<Lexer>,
     map: RawMap,
     /// Raw text that has not left.
@@ -36,6 +40,7 @@ pub struct StreamMasker {
     /// Where it begins in the stream's raw text.
     raw_from: usize,
     hits: Hits,
+    view: View,
     seen: u64,
     /// The rule that stopped it.
     stopped: Option<Arc<str>>,
@@ -47,14 +52,23 @@ impl StreamMasker {
         Self {
             run: Run::default(),
             watch: Watch::default(),
+            lookout: Lookout::new(channel),
             lexer: (form == StreamForm::Json).then(Lexer::default),
             map: RawMap::default(),
             raw: String::new(),
             raw_from: 0,
             hits: Hits { channel, place, list: Vec::new() },
+            view: View::new(Direction::Response, 0),
             seen: 0,
             stopped: None,
         }
+    }
+
+    /// Looks at the run under that profile.
+    #[must_use]
+    pub const fn under(mut self, profile: u16) -> Self {
+        self.view.profile = profile;
+        self
     }
 
     /// Takes the next piece and appends what may leave to `out`.
@@ -74,9 +88,10 @@ impl StreamMasker {
         self.seen += to_u64(text.len());
         self.raw.push_str(text);
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.push(text, &rules, matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.push(text, (&rules, self.view), matcher.scratch(), &mut noted);
+        self.lookout.push(text, (&rules, self.view), &mut noted);
+        self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
         self.release(&rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
@@ -89,9 +104,10 @@ impl StreamMasker {
         }
         self.check_stopped()?;
         let rules = Arc::clone(matcher.rules());
-        let mut phrases = Vec::new();
-        self.watch.scan(&rules, matcher.scratch(), &mut phrases);
-        self.note_phrases(&phrases, &rules)?;
+        let mut noted = Vec::new();
+        self.watch.scan((&rules, self.view), matcher.scratch(), &mut noted);
+        self.lookout.finish((&rules, self.view), &mut noted);
+        self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
         self.release(&rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
@@ -113,7 +129,7 @@ impl StreamMasker {
     }
 
     fn take(&mut self, text: &str, matcher: &Matcher, rules: &Rules) -> Result<(), BlockedBy> {
-        let search = search(matcher, rules);
+        let search = search(matcher, rules, self.view);
         let Some(lexer) = &mut self.lexer else {
             for next in text.chars() {
                 self.run.take(next, false, &search)?;
@@ -128,7 +144,7 @@ impl StreamMasker {
     }
 
     fn end(&mut self, matcher: &Matcher, rules: &Rules) -> Result<(), BlockedBy> {
-        let search = search(matcher, rules);
+        let search = search(matcher, rules, self.view);
         let mut units = Vec::new();
         if let Some(lexer) = &mut self.lexer {
             lexer.finish(&mut units);
@@ -156,7 +172,7 @@ impl StreamMasker {
         let mut sent = from;
         for found in self.run.drain() {
             if let Some(rule) = rules.get(found.rule).filter(|_| !found.is_rest) {
-                self.hits.note(rule.name(), found.action);
+                self.hits.note(rule.name(), rule.told(self.view, found.action));
             }
             if found.action != Action::Mask {
                 continue;
@@ -164,7 +180,9 @@ impl StreamMasker {
             let (start, end) = (raw(found.span.start), raw(found.span.end));
             out.push_str(text.get(sent - from..start - from).unwrap_or_default());
             if !found.is_rest {
-                write_mask(rules.placeholder(found.rule), found.is_bare, out);
+                let value = text.get(start - from..end - from).unwrap_or_default();
+                let value = Value { rule: found.rule, text: value };
+                write_mask(&written(rules, self.view, value), found.is_bare, out);
             }
             sent = end;
         }
@@ -175,21 +193,21 @@ impl StreamMasker {
         self.map.forget(decided);
     }
 
-    fn note_phrases(&mut self, phrases: &[u16], rules: &Rules) -> Result<(), Blocked> {
-        for &index in phrases {
+    fn note_rules(&mut self, noted: &[u16], rules: &Rules) -> Result<(), Blocked> {
+        for &index in noted {
             let Some(rule) = rules.get(index) else { continue };
-            let action = rule.action(Direction::Response);
+            let action = rule.action(self.view);
             if action == Action::Block {
                 return Err(self.stop(index, rules));
             }
-            self.hits.note(rule.name(), action);
+            self.hits.note(rule.name(), rule.told(self.view, action));
         }
         Ok(())
     }
 
     fn stop(&mut self, rule: u16, rules: &Rules) -> Blocked {
         let rule = rules.get(rule).map(|rule| Arc::clone(rule.name())).unwrap_or_default();
-        self.hits.note(&rule, Action::Block);
+        self.hits.note(&rule, (Action::Block, Mode::Enforce));
         self.raw.clear();
         self.stopped = Some(Arc::clone(&rule));
         let coverage = Box::new([(self.hits.channel, self.seen)]);
@@ -212,11 +230,12 @@ struct Hits {
 }
 
 impl Hits {
-    fn note(&mut self, rule: &Arc<str>, action: Action) {
+    fn note(&mut self, rule: &Arc<str>, (action, mode): (Action, Mode)) {
         // What blocks is always told: it is why.
         if self.list.len() < HITS_MAX || action == Action::Block {
             let (rule, channel, place) = (Arc::clone(rule), self.channel, self.place);
-            self.list.push(Hit { rule, action, channel, place, direction: Direction::Response });
+            let direction = Direction::Response;
+            self.list.push(Hit { rule, action, mode, channel, place, direction });
         }
     }
 }
@@ -229,13 +248,8 @@ fn write_mask(placeholder: &str, bare: bool, out: &mut String) {
     }
 }
 
-fn search<'a>(matcher: &'a Matcher, rules: &'a Rules) -> Search<'a> {
-    Search {
-        rules,
-        scratch: matcher.scratch(),
-        source: Source::Scan,
-        direction: Direction::Response,
-    }
+fn search<'a>(matcher: &'a Matcher, rules: &'a Rules, view: View) -> Search<'a> {
+    Search { rules, scratch: matcher.scratch(), source: Source::Scan, view }
 }
 
 #[cfg(test)]
@@ -253,7 +267,10 @@ mod tests {
     const PLACE: Place = Place { path: "choices[#].delta.content", indexes: [0, 0] };
 
     static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
-        Arc::new(Rules::compile(&Guard { enabled: true, actions: Vec::new() }).unwrap())
+        Arc::new(
+            Rules::compile(&Guard { enabled: true, actions: Vec::new(), ..Guard::default() })
+                .unwrap(),
+        )
     });
 
     /// One example of each value that is masked, and the longest ones.
@@ -280,11 +297,13 @@ mod tests {
 
     fn matcher_with(rule: &str, action: Action) -> Matcher {
         let entry = GuardAction {
-            rule: Pattern::Prefix(rule.into()),
             request: Some(action),
             response: Some(action),
+            ..GuardAction::new(Pattern::Prefix(rule.into()))
         };
-        let rules = Rules::compile(&Guard { enabled: true, actions: vec![entry] }).unwrap();
+        let rules =
+            Rules::compile(&Guard { enabled: true, actions: vec![entry], ..Guard::default() })
+                .unwrap();
         Matcher::new(Arc::new(rules)).unwrap()
     }
 

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod chunked;
+pub mod coding;
 pub mod encode;
 pub mod fields;
 pub mod head;
@@ -13,3 +14,6 @@ pub mod proxy;
 pub mod request;
 pub mod response;
 pub mod sse;
+
+#[cfg(test)]
+mod beside;

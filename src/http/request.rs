@@ -9,6 +9,8 @@ use std::mem::MaybeUninit;
 
 /// The longest method read; the registry's longest has 17 letters.
 const METHOD_BYTES_MAX: usize = 32;
+/// The longest start line that is read; its CR follows.
+const LINE_BYTES_MAX: usize = METHOD_BYTES_MAX + 1 + TARGET_BYTES_MAX + " HTTP/1.1".len();
 
 /// What a request says before its body.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ fn check_unfinished_line(bytes: &[u8]) -> Result<(), HeadFault> {
     {
         return Err(HeadFault::Method);
     }
-    if bytes.len() > METHOD_BYTES_MAX + TARGET_BYTES_MAX && !bytes.contains(&b'\r') {
+    if bytes.len() > LINE_BYTES_MAX && !bytes.contains(&b'\r') {
         return Err(HeadFault::TargetTooLong);
     }
     Ok(())

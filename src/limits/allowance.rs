@@ -58,6 +58,8 @@ pub struct Allowance {
     /// Requests that run now.
     live: CachePadded<AtomicU32>,
     live_max: AtomicU32,
+    /// Streams that are open now.
+    streams: AtomicU32,
     /// The requests per minute that `state` and the buckets add up to.
     limit: AtomicU32,
     /// Whether that limit holds.
@@ -107,6 +109,7 @@ impl Allowance {
             state: CachePadded::new(AtomicU64::new(0)),
             live: CachePadded::new(AtomicU32::new(0)),
             live_max: AtomicU32::new(UNBOUNDED),
+            streams: AtomicU32::new(0),
             limit: AtomicU32::new(0),
             bounded: AtomicBool::new(false),
             debt: AtomicU32::new(0),
@@ -146,6 +149,19 @@ impl Allowance {
     /// One running request less.
     pub fn leave(&self) {
         self.live.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Counts one more open stream; false where `most` are open.
+    pub fn open_stream(&self, most: u32) -> bool {
+        let opened = self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            if open < most { open.checked_add(1) } else { None }
+        });
+        opened.is_ok()
+    }
+
+    /// One open stream less.
+    pub fn close_stream(&self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Requests that run now.

@@ -40,6 +40,10 @@ pub struct Lease {
     at: Mono,
 }
 
+/// A place among a caller's open streams, as long as it is kept.
+#[derive(Debug)]
+pub struct Stream(Rc<Local>);
+
 /// How a caller stands with one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -58,6 +62,8 @@ pub enum LimitKind {
     InFlight,
     /// Requests in sixty seconds.
     RequestsPerMinute,
+    /// Streams at the same time.
+    Streams,
 }
 
 /// A limit was reached; nothing of it was used by this request.
@@ -104,6 +110,13 @@ impl Shard {
             }
         }
         Ok(lease)
+    }
+
+    /// Lets a caller open one more stream, of at most so many over all workers.
+    pub fn open_stream(&self, caller: usize, most: u32) -> Result<Stream, Exceeded> {
+        let full = Exceeded { limit: LimitKind::Streams, ..Exceeded::in_flight(most) };
+        let local = self.callers.get(caller).ok_or(full)?;
+        if local.allowance.open_stream(most) { Ok(Stream(Rc::clone(local))) } else { Err(full) }
     }
 
     /// Gives back slices that are stale or idle. The worker calls it on its tick.
@@ -186,6 +199,12 @@ impl Lease {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.allowance.close_stream();
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.local.allowance.leave();
@@ -204,6 +223,7 @@ impl std::fmt::Display for Exceeded {
         let what = match self.limit {
             LimitKind::InFlight => "requests at the same time",
             LimitKind::RequestsPerMinute => "requests per minute",
+            LimitKind::Streams => "streams at the same time",
         };
         write!(out, "the limit of {} {what} is reached", self.standing.limit)
     }

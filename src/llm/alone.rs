@@ -4,7 +4,7 @@ use crate::base::json::{Kind, Value, escape_into};
 use crate::base::mask::{Stopped, StreamKey, StreamMask};
 use crate::base::splice::Splices;
 use crate::base::text::Channel;
-use crate::llm::walk::{NUMBER_DIGITS_MIN, is_identifier, is_reference, is_sealed};
+use crate::llm::walk::{NUMBER_DIGITS_MIN, is_identifier, is_reference, is_sealed, is_setting};
 
 /// The key of strings that are masked by themselves: no tool has that number.
 const ALONE: Option<u32> = Some(u32::MAX);
@@ -56,7 +56,7 @@ impl Alone<'_> {
         if !is_identifier(key.as_str().unwrap_or_default()) {
             self.string(key, channel, false)?;
         }
-        if is_reference(key, value) || is_sealed(key, value) {
+        if is_reference(key, value) || is_sealed(key, value) || is_setting(key, value) {
             return Ok(());
         }
         self.value(value, channel)

@@ -6,8 +6,8 @@ use crate::base::splice::Splices;
 use crate::base::text::Channel;
 use crate::llm::alone::{Alone, escaped};
 use crate::llm::items::ItemKind;
-use crate::llm::responses::{hide_logprobs_of, is_setting};
-use crate::llm::walk::{is_base64, is_binary, is_identifier, is_reference, is_sealed};
+use crate::llm::responses::{hide_logprobs_of, names_response};
+use crate::llm::walk::{is_base64, is_binary, is_identifier, is_reference, is_sealed, is_setting};
 
 /// Texts that are kept; what comes beyond is masked each time.
 const KEPT_MAX: usize = 256;
@@ -113,7 +113,8 @@ impl Turn<'_> {
         if !is_identifier(key.as_str().unwrap_or_default()) {
             self.alone().string(key, channel, false)?;
         }
-        if is_reference(key, value) || is_sealed(key, value) || is_binary(value) {
+        let says_nothing = is_reference(key, value) || is_setting(key, value);
+        if says_nothing || is_sealed(key, value) || is_binary(value) {
             return Ok(());
         }
         self.rest(value, channel)
@@ -134,7 +135,7 @@ impl Turn<'_> {
                 "instructions" => self.rest(value, Channel::System)?,
                 "tools" | "text" => self.rest(value, Channel::ToolDefinition)?,
                 "usage" => {}
-                _ if is_setting(name) || value.is_number() => {}
+                _ if names_response(name) || value.is_number() => {}
                 _ => self.member(key, value, Channel::Assistant)?,
             }
         }

@@ -118,7 +118,7 @@ pub fn answer(json: &Json) -> Answer {
             }
             "usage" => counted = usage(value),
             "error" => walk.value(value, UPSTREAM, place("error", 0)),
-            _ if is_setting(name) || value.is_number() => {}
+            _ if names_response(name) || value.is_number() => {}
             _ => walk.value(value, UPSTREAM, place("answer", 0)),
         }
     }
@@ -126,7 +126,7 @@ pub fn answer(json: &Json) -> Answer {
 }
 
 /// Members of a response that only say which and how.
-pub fn is_setting(name: &str) -> bool {
+pub fn names_response(name: &str) -> bool {
     matches!(name, "id" | "model" | "object" | "previous_response_id" | "status")
 }
 

@@ -6,6 +6,7 @@
 
 use crate::base::json::{Kind, Value};
 use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
+use crate::llm::event::is_type;
 
 /// A number with fewer digits is no card, account or phone number.
 pub const NUMBER_DIGITS_MIN: usize = 8;
@@ -327,6 +328,12 @@ pub fn is_base64(value: Value<'_>) -> bool {
     value.as_str().is_some_and(|text| {
         text.is_empty() || (text.len() >= BASE64_BYTES_MIN && text.bytes().all(is_digit))
     })
+}
+
+/// Whether a member only says which of a few words fits.
+pub fn is_setting(key: Value<'_>, value: Value<'_>) -> bool {
+    matches!(key.as_str(), Some("object" | "phase" | "service_tier" | "status" | "stop_reason"))
+        && value.as_str().is_some_and(is_type)
 }
 
 /// Whether a key only names a field.

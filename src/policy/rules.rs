@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub const LIST_RULE: &str = "list_models";
 /// What the permit to ask for the server's methods is called in records.
 pub const SERVER_RULE: &str = "server_options";
+/// What the permit to have texts scanned is called in records: whoever is known may, within limits.
+pub const SCAN_RULE: &str = "scan";
 /// The MCP method that calls a tool.
 const CALL: &str = "tools/call";
 
@@ -24,6 +26,7 @@ pub struct Policy {
     routes: Sides<Vec<Pattern>>,
     list: Arc<str>,
     server_rule: Arc<str>,
+    scan_rule: Arc<str>,
 }
 
 /// The proof that a rule allows what is asked. The next gate demands it, and only
@@ -114,6 +117,7 @@ impl Policy {
             routes: Sides { allow: Vec::new(), deny: Vec::new() },
             list: LIST_RULE.into(),
             server_rule: SERVER_RULE.into(),
+            scan_rule: SCAN_RULE.into(),
         };
         for rule in rules {
             match rule.effect {
@@ -160,6 +164,7 @@ impl Policy {
             Ask::Chat(chat) => self.model(caller, &chat.model)?,
             Ask::Mcp(mcp) => self.message(caller, mcp)?,
             Ask::Models => &self.list,
+            Ask::Scan => &self.scan_rule,
             Ask::Server => &self.server_rule,
             Ask::Route(ask) => self.route(caller, &ask.route)?,
         };

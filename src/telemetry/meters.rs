@@ -25,7 +25,7 @@ pub struct Meters {
     refusals: BTreeMap<(&'static str, &'static str), u64>,
     /// By gate and the rule's index.
     refused_by_rule: BTreeMap<(&'static str, usize), u64>,
-    /// By the rule's index, action and direction.
+    /// By the rule's index, action, direction and whether it was in shadow.
     hits: Vec<[u64; HIT_KINDS]>,
     /// By the model's index.
     tokens: Vec<Usage>,
@@ -36,7 +36,9 @@ pub struct Meters {
     counts: Counts,
 }
 
-const HIT_KINDS: usize = 8;
+/// Actions, each way, each of them done or in shadow.
+const HIT_KINDS: usize = 2 * SHADOW;
+const SHADOW: usize = 8;
 
 /// The first digit of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,6 +199,15 @@ impl Meters {
         }
     }
 
+    /// A guard's rule in shadow found something that it would have done this about.
+    pub fn shadow_hit(&mut self, rule: &str, action: Action, direction: Direction) {
+        let rule = self.hits.get_mut(self.labels.rules.index(rule));
+        let kind = SHADOW + hit_kind(action, direction);
+        if let Some(count) = rule.and_then(|kinds| kinds.get_mut(kind)) {
+            *count += 1;
+        }
+    }
+
     /// A model's answer cost so much.
     pub fn tokens(&mut self, model: &str, usage: &Usage) {
         self.add_tokens(self.labels.models.index(model), usage);
@@ -274,6 +285,8 @@ pub struct Merged {
     pub refused_by_rule: BTreeMap<(&'static str, String), u64>,
     /// By rule, action and direction.
     pub hits: BTreeMap<HitKey, u64>,
+    /// By rule, action that would have been done, and direction.
+    pub shadow_hits: BTreeMap<HitKey, u64>,
     /// By model.
     pub tokens: BTreeMap<String, Usage>,
     /// By gate.
@@ -290,6 +303,7 @@ pub struct Merged {
 
 /// What the control thread counts.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a metric")]
 pub struct Control {
     /// How many wait in each queue between threads.
     pub queues: Vec<(&'static str, u64)>,
@@ -303,6 +317,10 @@ pub struct Control {
     pub in_flight: u64,
     /// Threads that serve.
     pub workers: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Whether new work is refused for want of memory.
+    pub memory_is_short: bool,
 }
 
 impl Merged {
@@ -346,10 +364,13 @@ impl Merged {
         let actions = [Action::Allow, Action::Flag, Action::Mask, Action::Block];
         let kinds_of = |action| [(action, Direction::Request), (action, Direction::Response)];
         for (action, direction) in actions.into_iter().flat_map(kinds_of) {
-            let count = kinds.get(hit_kind(action, direction)).copied().unwrap_or_default();
-            if count > 0 {
-                let key = (rule.to_owned(), action.name(), direction.name());
-                *self.hits.entry(key).or_default() += count;
+            let kind = hit_kind(action, direction);
+            for (offset, all) in [(0, &mut self.hits), (SHADOW, &mut self.shadow_hits)] {
+                let count = kinds.get(offset + kind).copied().unwrap_or_default();
+                if count > 0 {
+                    let key = (rule.to_owned(), action.name(), direction.name());
+                    *all.entry(key).or_default() += count;
+                }
             }
         }
     }
@@ -420,6 +441,7 @@ mod tests {
             meters.request("chat", Some(200), TOOK);
             meters.refusal("permit", "denied", Some("pii.card"));
             meters.hit("pii.card", Action::Mask, Direction::Request);
+            meters.shadow_hit("pii.card", Action::Block, Direction::Response);
             meters.tokens("b", &usage(5));
             meters.gate("caller", TOOK);
             meters.counts().connections += 2;
@@ -432,6 +454,8 @@ mod tests {
         assert_eq!(all.refusals[&("permit", "denied")], 2);
         assert_eq!(all.refused_by_rule[&("permit", "pii.card".to_owned())], 2);
         assert_eq!(all.hits[&("pii.card".to_owned(), "mask", "request")], 2);
+        assert_eq!(all.shadow_hits[&("pii.card".to_owned(), "block", "response")], 2);
+        assert_eq!((all.hits.len(), all.shadow_hits.len()), (1, 1));
         assert_eq!(all.tokens["b"].input_tokens, 10);
         assert_eq!((all.gates["caller"].count(), all.whole.count()), (2, 2));
         assert_eq!(all.upstreams["y"].first_byte.count(), 2);

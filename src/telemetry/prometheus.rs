@@ -72,10 +72,16 @@ fn exchanges(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     for ((gate, rule), count) in &merged.refused_by_rule {
         page.sample(name, &[("gate", gate), ("rule", rule)], *count)?;
     }
-    page.family("ringwall_guard_hits_total", "counter", "Findings of guards.")?;
-    for ((rule, action, direction), count) in &merged.hits {
-        let labels = [("rule", &**rule), ("action", action), ("direction", direction)];
-        page.sample("ringwall_guard_hits_total", &labels, *count)?;
+    let shadow = "Findings of guards in shadow, by what would have been done.";
+    for (name, about, hits) in [
+        ("ringwall_guard_hits_total", "Findings of guards.", &merged.hits),
+        ("ringwall_guard_shadow_hits_total", shadow, &merged.shadow_hits),
+    ] {
+        page.family(name, "counter", about)?;
+        for ((rule, action, direction), count) in hits {
+            let labels = [("rule", &**rule), ("action", action), ("direction", direction)];
+            page.sample(name, &labels, *count)?;
+        }
     }
     page.family("ringwall_tokens_total", "counter", "Tokens, in the providers' numbers.")?;
     for (model, usage) in &merged.tokens {
@@ -91,7 +97,7 @@ fn traffic(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     let counts = &merged.counts;
     page.gauge("ringwall_connections", "Client connections that are open.", counts.connections)?;
     page.counter("ringwall_accepted_total", "Client connections accepted.", counts.accepted)?;
-    let help = "Client connections closed at a bound, unanswered.";
+    let help = "Client connections closed at a bound.";
     page.counter("ringwall_turned_away_total", help, counts.turned_away)?;
     page.gauge("ringwall_streams", "Streams that run.", counts.streams)?;
     page.gauge("ringwall_in_flight", "Requests that hold a lease.", merged.control.in_flight)?;
@@ -156,6 +162,9 @@ fn process(merged: &Merged, page: &mut Page<'_>) -> fmt::Result {
     let help = "Whether the configuration that was read last is the one that runs.";
     let reloaded = u64::from(control.last_reload_successful);
     page.gauge("ringwall_config_last_reload_successful", help, reloaded)?;
+    let help = "Whether new requests are refused for want of memory.";
+    page.gauge("ringwall_memory_pressure", help, u64::from(control.memory_is_short))?;
+    page.gauge("ringwall_resident_bytes", "Resident memory.", control.resident_bytes)?;
     page.gauge("ringwall_workers", "Threads that serve.", control.workers)?;
     page.family("ringwall_build_info", "gauge", "Always 1; the version is a label.")?;
     page.sample("ringwall_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)

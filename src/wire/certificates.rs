@@ -8,6 +8,7 @@ use crate::base::map::Map;
 use crate::config::model::{ClientCertificates, ClientTls, KeyPair, Roots, ServerTls, Shown};
 use crate::wire::names;
 use crate::wire::tls::TlsFault;
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -74,6 +75,9 @@ pub fn client_config(tls: &ClientTls) -> Result<Arc<ClientConfig>, TlsFault> {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // A resumed session shows no certificate, so one that expired meanwhile would stay trusted for
+    // as long as there are tickets. Connections are pooled: few handshakes are saved by them.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 

@@ -15,6 +15,7 @@ pub mod pool;
 pub mod proxied;
 pub mod runtime;
 pub mod socket;
+pub mod speak;
 pub mod stream;
 pub mod tls;
 pub mod watch;

@@ -60,6 +60,14 @@ impl Pool {
         }
     }
 
+    /// Closes the connection that idled longest, where file descriptors ran out. False: none idles.
+    pub fn shed(&mut self) -> bool {
+        let since = |target: &&mut Target| target.idle.front().map(|(_, since)| *since);
+        let targets = self.targets.iter_mut().filter(|target| !target.idle.is_empty());
+        let oldest = targets.min_by_key(since);
+        oldest.and_then(|target| target.idle.pop_front()).is_some()
+    }
+
     /// Closes everything: the worker stops, or its plan changed.
     pub fn clear(&mut self) {
         for target in &mut self.targets {
@@ -160,6 +168,23 @@ mod tests {
             clock.advance(SECOND);
             pool.tidy(clock.mono());
             assert_eq!(pool.idle(), 0);
+        });
+    }
+
+    #[test]
+    fn the_one_that_idled_longest_is_shed_first() {
+        with_sockets(|socket, clock| {
+            let mut pool = Pool::new(vec![2, 2]);
+            assert!(!pool.shed());
+            let kept = [socket(), socket()].map(|(socket, other)| {
+                clock.advance(SECOND);
+                let peer = socket.peer();
+                pool.put(1 - pool.idle(), socket, clock.mono());
+                (peer, other)
+            });
+            assert!(pool.shed());
+            assert!(pool.take(1, clock.mono()).is_none());
+            assert_eq!(pool.take(0, clock.mono()).unwrap().peer(), kept[1].0);
         });
     }
 

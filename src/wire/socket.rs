@@ -11,10 +11,11 @@ use crate::wire::error::WireError;
 use crate::wire::fault::{self, Fault, Operation};
 use crate::wire::names;
 use crate::wire::runtime::{Either, race, yield_now};
+use crate::wire::speak::{Pace, Tally, Term, feed, flush, say};
 use crate::wire::stream::{Raw, Stream};
-use crate::wire::tls::{Heard, PIECE_BYTES, Session, TlsFault};
+use crate::wire::tls::{Heard, PIECE_BYTES, Session};
 use crate::wire::watch::{Manner, Seat, Watch};
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::IoBufMut;
 use rustls::{ClientConfig, ServerConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub struct Socket {
     seat: Seat,
     peer: Option<SocketAddr>,
     life: Life,
+    tally: Tally,
 }
 
 /// What a socket is still good for.
@@ -86,7 +88,15 @@ impl Socket {
     }
 
     pub(crate) fn plain(stream: Stream, peer: Option<SocketAddr>, seat: Seat) -> Self {
-        Self { stream, tls: None, ahead: Vec::new(), seat, peer, life: Life::Open }
+        Self {
+            stream,
+            tls: None,
+            ahead: Vec::new(),
+            seat,
+            peer,
+            life: Life::Open,
+            tally: Tally::default(),
+        }
     }
 
     /// Shakes hands as a server within `limit`.
@@ -168,20 +178,34 @@ impl Socket {
     }
 
     /// Writes all of `bytes` within `limit`; gives the buffer back, cleared.
-    pub async fn write(
+    pub async fn write(&mut self, bytes: Vec<u8>, limit: Duration) -> Result<Vec<u8>, WireError> {
+        let deadline = self.deadline(limit);
+        self.tell(bytes, None, deadline).await
+    }
+
+    /// Writes all of `bytes` for as long as the peer takes them at that pace, over this write and
+    /// the ones before; gives the buffer back, cleared.
+    pub async fn write_paced(&mut self, bytes: Vec<u8>, pace: Pace) -> Result<Vec<u8>, WireError> {
+        let now = self.seat.now();
+        self.tell(bytes, Some(pace), now).await
+    }
+
+    async fn tell(
         &mut self,
         mut bytes: Vec<u8>,
-        limit: Duration,
+        pace: Option<Pace>,
+        deadline: Mono,
     ) -> Result<Vec<u8>, WireError> {
         let life = self.spend()?;
-        let deadline = self.deadline(limit);
-        if let Some(session) = &mut self.tls {
+        let Self { stream, tls, seat, tally, .. } = self;
+        let mut term = pace.map_or(Term::By(deadline), |pace| Term::Paced(pace, tally));
+        if let Some(session) = tls {
             for piece in bytes.chunks(PIECE_BYTES) {
                 session.write(piece).map_err(WireError::Tls)?;
-                flush(&mut self.stream, &self.seat, session, deadline).await?;
+                flush(stream, seat, session, &mut term).await?;
             }
         } else {
-            bytes = say(&mut self.stream, &self.seat, bytes, deadline).await?;
+            bytes = say(stream, seat, bytes, &mut term).await?;
         }
         self.life = life;
         bytes.clear();
@@ -196,7 +220,8 @@ impl Socket {
         let deadline = self.deadline(LINGER);
         if let Some(session) = &mut self.tls {
             session.close();
-            if flush(&mut self.stream, &self.seat, session, deadline).await.is_err() {
+            let mut term = Term::By(deadline);
+            if flush(&mut self.stream, &self.seat, session, &mut term).await.is_err() {
                 return;
             }
         }
@@ -212,6 +237,11 @@ impl Socket {
                 Ok(more) => read += more,
             }
         }
+    }
+
+    /// Ends the connection at once: without `close_notify`, and by a reset where it is TCP.
+    pub fn abort(self) {
+        self.stream.reset_on_close();
     }
 
     /// The peer's address; a Unix socket's has none.
@@ -252,7 +282,7 @@ impl Socket {
         let mut session = Box::new(session);
         let (stream, seat) = (&mut self.stream, &self.seat);
         loop {
-            flush(stream, seat, &mut session, deadline).await?;
+            flush(stream, seat, &mut session, &mut Term::By(deadline)).await?;
             if !session.is_handshaking() {
                 break;
             }
@@ -443,68 +473,6 @@ async fn hear(
             result => return Ok(result?),
         }
     }
-}
-
-/// Sends all of `bytes`.
-async fn say(
-    stream: &mut Stream,
-    seat: &Seat,
-    mut bytes: Vec<u8>,
-    deadline: Mono,
-) -> Result<Vec<u8>, WireError> {
-    #[cfg(test)]
-    let struck = fault::strike(Operation::Write);
-    #[cfg(test)]
-    match struck {
-        None => {}
-        Some(Fault::Error(error)) => return Err(error),
-        Some(Fault::End | Fault::Panic) => bytes.truncate(bytes.len() / 2),
-    }
-    let mut at = 0;
-    while at < bytes.len() {
-        let operation = stream.write(bytes.slice(at..));
-        let (result, slice) = seat.guard(Manner::Speak, deadline, operation).await?;
-        bytes = slice.into_inner();
-        match result {
-            Ok(0) => return Err(WireError::Closed),
-            Ok(sent) => at += sent,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    #[cfg(test)]
-    if struck.is_some() {
-        return Err(WireError::Closed);
-    }
-    Ok(bytes)
-}
-
-/// Sends all that a session has to say.
-async fn flush(
-    stream: &mut Stream,
-    seat: &Seat,
-    session: &mut Session,
-    deadline: Mono,
-) -> Result<(), WireError> {
-    while let Some(output) = session.take_output() {
-        let output = say(stream, seat, output, deadline).await?;
-        session.give_output(output);
-    }
-    Ok(())
-}
-
-/// Lets a session take in what came, and sends what that calls for: an alert where it failed.
-async fn feed(
-    stream: &mut Stream,
-    seat: &Seat,
-    session: &mut Session,
-    deadline: Mono,
-) -> Result<(), WireError> {
-    let fed: Result<(), TlsFault> = session.feed();
-    let flushed = flush(stream, seat, session, deadline).await;
-    // The fault is the reason; that its alert could not be sent is not.
-    fed.map_err(WireError::Tls)?;
-    flushed
 }
 
 impl WireError {

@@ -5,9 +5,13 @@ use monoio::BufResult;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
 
 /// A connection that is on no worker yet, so that it can be handed to any.
 #[derive(Debug)]
@@ -84,6 +88,18 @@ impl Stream {
         match self {
             Self::Tcp(stream) => AsyncWriteRent::shutdown(stream).await,
             Self::Unix(stream) => AsyncWriteRent::shutdown(stream).await,
+        }
+    }
+
+    /// Lets the connection end by a reset once it is dropped, so that its peer takes the end for no
+    /// orderly one. Where that cannot be had, it ends like any other.
+    pub(crate) fn reset_on_close(&self) {
+        let Self::Tcp(stream) = self else { return };
+        // The runtime lends no descriptor, only its number; this asks the kernel for our own.
+        let own = pidfd_open(getpid(), PidfdFlags::empty())
+            .and_then(|own| pidfd_getfd(own, stream.as_raw_fd(), PidfdGetfdFlags::empty()));
+        if let Ok(twin) = own {
+            set_socket_linger(twin, Some(Duration::ZERO)).unwrap_or_default();
         }
     }
 

@@ -7,6 +7,7 @@ use crate::wire::listen::Listener;
 use crate::wire::runtime::{Either, race, sleep};
 use crate::worker::flag::Flag;
 use crate::worker::serve;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ pub async fn accept(floor: Rc<Floor>, mut listener: Listener, which: usize) {
                 place(&floor, Accepted { stream, peer, listener: which });
             }
             Either::First(Err(_shortage)) => {
-                floor.shard.meters.borrow_mut().counts().turned_away += 1;
+                // An idle connection to an upstream is worth less than a client that waits.
+                floor.shard.deployed().pool.borrow_mut().shed();
                 sleep(SHORTAGE_REST).await;
             }
             Either::Second(()) => break,
@@ -48,14 +50,23 @@ pub async fn accept(floor: Rc<Floor>, mut listener: Listener, which: usize) {
     sleep(FORGET).await;
     // Closing a listening socket resets what waits in its backlog: serve that first.
     while let Some((stream, peer)) = listener.accept_now() {
-        let counted = floor.loads.count(floor.shard.worker);
-        begin(&floor, Accepted { stream, peer, listener: which }, counted);
+        let accepted = Accepted { stream, peer, listener: which };
+        let counted = floor.loads.count(floor.shard.worker, known(&floor, &accepted));
+        begin(&floor, accepted, counted);
     }
 }
 
+/// The client's address, where it is known already: behind a proxy it is announced later.
+fn known(floor: &Floor, accepted: &Accepted) -> Option<IpAddr> {
+    let deployed = floor.shard.deployed();
+    let listener = deployed.plan.config.listeners.get(accepted.listener);
+    let is_proxied = listener.is_some_and(|listener| listener.proxy.is_some());
+    if is_proxied { None } else { accepted.peer.map(|peer| peer.ip()) }
+}
 /// Serves a connection here, or hands it to the worker that holds the fewest.
 fn place(floor: &Rc<Floor>, accepted: Accepted) {
-    let counted = floor.loads.choose(floor.shard.worker);
+    let from = known(floor, &accepted);
+    let counted = floor.loads.choose(floor.shard.worker, from);
     let chosen = counted.worker();
     if chosen == floor.shard.worker {
         begin(floor, accepted, counted);
@@ -67,15 +78,14 @@ fn place(floor: &Rc<Floor>, accepted: Accepted) {
     };
     // A full mailbox: this worker is less busy than that one after all.
     if let Err(Order::Connection(accepted, _elsewhere)) = posted {
-        let counted = floor.loads.count(floor.shard.worker);
+        let counted = floor.loads.count(floor.shard.worker, from);
         begin(floor, accepted, counted);
     }
 }
 
-/// Begins to serve a connection on this worker, unless it holds as many as it may.
+/// Begins to serve a connection on this worker, unless there are as many as there may be.
 pub fn begin(floor: &Rc<Floor>, accepted: Accepted, counted: Counted) {
-    let most = floor.shard.deployed().plan.config.bounds.connections;
-    if floor.loads.of(floor.shard.worker) > most {
+    if !counted.fits(&floor.shard.deployed().plan.config.bounds) {
         floor.shard.meters.borrow_mut().counts().turned_away += 1;
         return;
     }

@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType,
     date_time_ymd,
 };
+use ringwall::base::clock::Clock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -76,6 +77,17 @@ impl Authority {
         self.sign(file, names, |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    /// A server's certificate that ends so soon after now.
+    pub fn brief(&self, file: &str, names: &[&str], life: Duration) -> Pair {
+        let seconds = Clock::machine().wall().0 / 1000 + life.as_secs();
+        let ends = i64::try_from(seconds).expect("it is not that late");
+        self.sign(file, names, |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            let epoch = date_time_ymd(1970, 1, 1);
+            params.not_after = epoch + Duration::from_secs(ends.unsigned_abs());
         })
     }
 
@@ -235,9 +247,27 @@ pub fn read_answer(stream: &mut impl Read) -> io::Result<(u16, String)> {
     }
 }
 
+/// A TLS connection of an upstream.
+pub type Served = StreamOwned<ServerConnection, TcpStream>;
+
 /// An upstream over TLS that answers every chat with the name that it was asked for. It trusts the
 /// clients of that authority only, where there is one, and lives as long as the test process.
 pub fn upstream(pair: &Pair, clients: Option<&Authority>) -> SocketAddr {
+    upstream_that(pair, clients, |stream, _request| {
+        let name = stream.conn.server_name().unwrap_or("none").to_owned();
+        let answer = crate::puppet::chat_answer(&format!("asked for {name}"));
+        stream.write_all(answer.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes())?;
+        stream.conn.send_close_notify();
+        stream.flush()
+    })
+}
+
+/// The same that does this with each first request of a connection, and then drops it.
+pub fn upstream_that(
+    pair: &Pair,
+    clients: Option<&Authority>,
+    act: impl Fn(&mut Served, &str) -> io::Result<()> + Send + 'static,
+) -> SocketAddr {
     let (chain, key) = pair.read();
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -257,31 +287,35 @@ pub fn upstream(pair: &Pair, clients: Option<&Authority>) -> SocketAddr {
     let accept = move || {
         for socket in listener.incoming().flatten() {
             // One that breaks off is what some tests are about.
-            serve(socket, &config).unwrap_or_default();
+            serve(socket, &config, &act).unwrap_or_default();
         }
     };
     Builder::new().spawn(accept).expect("a thread to accept on");
     address
 }
 
-fn serve(socket: TcpStream, config: &Arc<ServerConfig>) -> io::Result<()> {
+fn serve(
+    socket: TcpStream,
+    config: &Arc<ServerConfig>,
+    act: &impl Fn(&mut Served, &str) -> io::Result<()>,
+) -> io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, socket);
     let mut inbox = Vec::new();
     let mut block = [0; 4096];
-    while !String::from_utf8_lossy(&inbox).contains("\"messages\"") {
+    let is_whole = |said: &str| {
+        said.contains("\"messages\"") || said.starts_with("GET ") && said.ends_with("\r\n\r\n")
+    };
+    while !is_whole(&String::from_utf8_lossy(&inbox)) {
         let count = stream.read(&mut block)?;
         if count == 0 {
             return Ok(());
         }
         inbox.extend_from_slice(block.get(..count).unwrap_or_default());
     }
-    let name = stream.conn.server_name().unwrap_or("none").to_owned();
-    let answer = crate::puppet::chat_answer(&format!("asked for {name}"));
-    stream.write_all(answer.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes())?;
-    stream.conn.send_close_notify();
-    stream.flush()
+    let request = String::from_utf8_lossy(&inbox).into_owned();
+    act(&mut stream, &request)
 }
 
 /// The leaf that a connection was shown.

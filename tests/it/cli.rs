@@ -102,6 +102,7 @@ fn the_example_is_right_where_its_secrets_are() {
             ("ANTHROPIC_API_KEY", "x"),
             ("AZURE_API_KEY", "x"),
             ("GITHUB_MCP_TOKEN", "x"),
+            ("AIRS_API_KEY", "x"),
         ])
         .current_dir(here(""))
         .output()
@@ -181,4 +182,45 @@ proptest! {
         let drawn = parse("any.toml", &text, &[set]).map_err(|faults| draw(&faults, true));
         prop_assert!(drawn.is_err());
     }
+}
+
+#[test]
+fn the_guard_is_tried_and_measured_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let plain = write("plain.txt", "nothing to see here");
+    let card = write("card.txt", "pay 4111 1111 1111 1111 now");
+    let code = |words: &[&str]| ringwall(words).status.code();
+    assert_eq!(code(&["guard", "test", &plain]), Some(0));
+    assert_eq!(code(&["guard", "test", &card]), Some(1));
+    assert_eq!(code(&["guard", "test", "/nothing/there"]), Some(2));
+    assert_eq!(code(&["guard", "test", &card, "--channel", "aside"]), Some(2));
+    let off = write("off.toml", "version = 1\n[guard]\nenabled = false\n");
+    assert_eq!(code(&["guard", "test", &card, "--config", &off]), Some(0));
+
+    let rows = write(
+        "pii.jsonl",
+        "{\"id\": \"a\", \"text\": \"4111 1111 1111 1111\", \"label\": 1, \"source\": \"s\",          \"spans\": [{\"type\": \"CREDIT_CARD\", \"start\": 0, \"end\": 19}]}\n         {\"id\": \"b\", \"text\": \"4111 1111 1111 1112\", \"label\": 0, \"source\": \"s\"}\n",
+    );
+    let scored = ringwall(&["guard", "score", &rows]);
+    let lines: Vec<serde_json::Value> = String::from_utf8(scored.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((lines[0]["id"].as_str(), lines[1]["id"].as_str()), (Some("a"), Some("b")));
+    assert_eq!(lines[0]["hits"][0]["end"].as_u64(), Some(19));
+    assert_eq!(lines[1]["hits"].as_array().map(Vec::len), Some(0));
+    let report = ringwall(&["guard", "bench", "--json", &rows]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["tasks"][0]["name"].as_str(), Some("pii"));
+    assert_eq!(report["tasks"][0]["sources"][0]["recall_at_1"].as_f64(), Some(1.0));
+    let table = ringwall(&["guard", "bench", &rows]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains("| CREDIT_CARD | 1 | 1.000 |"));
+    let broken = write("broken.jsonl", "{\"text\": 1}\n");
+    assert_eq!(code(&["guard", "score", &broken]), Some(2));
 }

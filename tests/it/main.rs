@@ -7,8 +7,10 @@
     reason = "a test may stop where it stands, and say why"
 )]
 
+mod bounds;
 mod certificates;
 mod cli;
+mod corpus;
 mod crash;
 mod dialects;
 mod doors;
@@ -18,6 +20,7 @@ mod evidence;
 mod faults;
 mod forward;
 mod house;
+mod judges;
 mod limits;
 mod observe;
 mod passthrough;
@@ -25,6 +28,7 @@ mod puppet;
 mod record;
 mod reload;
 mod serve;
+mod strangers;
 mod stream;
 mod support;
 mod sweep;

@@ -1,6 +1,7 @@
 //! Passthrough routes: what Ringwall does not model passes by the same gates, and nobody but us
 //! says who asks.
 
+use crate::bounds::gzip;
 use crate::observe::{record, records};
 use crate::puppet::{Puppet, Then, json_answer};
 use crate::support::{Answer, Client, Gateway, KEY, LIMITED_KEY, config, send, until, upstreams};
@@ -19,8 +20,9 @@ fn before(upstream: SocketAddr) -> Gateway {
         "[[provider]]\nname = \"files\"\nurl = \"http://{upstream}/v1\"\nkey = \"file:/proc/sys/kernel/ostype\"\n\n\
          [[route]]\nname = \"files\"\nprefix = \"/v1/files\"\nupstream = \"files\"\n\
          identity_headers = {{ X-Gw-Team = \"team\" }}\n\n\
+         [[route]]\nname = \"raw\"\nprefix = \"/v1/raw\"\nupstream = \"files\"\nguard = false\n\n\
          [[rule]]\nname = \"suite-files\"\neffect = \"allow\"\ncallers = [\"suite\"]\n\
-         routes = [\"files\"]\n"
+         routes = [\"files\", \"raw\"]\n"
     );
     Gateway::start(&format!("{}\n\n{routes}", config(&upstreams())), &[])
 }
@@ -121,9 +123,46 @@ fn json_that_is_sent_is_inspected_whatever_it_is_called() {
     let json = ("content-type", "application/json");
     let broken = ask(&gateway, "POST", "/v1/files", &[json], "{\"a\":1,\"a\":2}");
     assert_eq!((broken.status(), code(&broken).as_str()), (400, "invalid_json"));
-    let packed = ask(&gateway, "POST", "/v1/files", &[json, ("content-encoding", "gzip")], "x");
-    assert_eq!(packed.status(), 415);
     assert_eq!(heard.try_iter().count(), 0);
+}
+
+#[test]
+fn a_coded_body_is_inspected_decoded_or_refused_and_passes_as_it_is_where_nobody_looks() {
+    let (puppet, heard) = telling(json_answer("200 OK", "{}"));
+    let gateway = before(puppet.address);
+    let json = format!("{{\"note\":\"pay {CARD}\"}}").into_bytes();
+    let coded = gzip(&json);
+    let post = |path: &str, coding: &str, body: &[u8]| {
+        let key = format!("Bearer {KEY}");
+        let fields = [
+            ("authorization", &*key),
+            ("content-type", "application/json"),
+            ("content-encoding", coding),
+        ];
+        send(gateway.address, "POST", path, &fields, body)
+    };
+    let answer = post("/v1/files", "gzip", &coded);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let said = heard.recv_timeout(SOON).expect("a request");
+    assert!(said.contains("\"note\":\"pay ") && !said.contains(CARD), "{said}");
+    assert!(!said.contains("content-encoding"), "{said}");
+    assert_eq!(record(&gateway, &id(&answer))["hits"][0]["rule"], "pii.card");
+
+    let broken = post("/v1/files", "gzip", b"x");
+    assert_eq!((broken.status(), code(&broken).as_str()), (400, "invalid_encoding"));
+    let unknown = post("/v1/files", "compress", &coded);
+    assert_eq!(unknown.status(), 415);
+    let bomb = post("/v1/files", "gzip", &gzip(&vec![b' '; 32 << 20]));
+    assert_eq!(bomb.status(), 413);
+    assert_eq!(heard.try_iter().count(), 0, "none of them passed");
+
+    // A route that nobody guards takes any coding, and leaves it on.
+    for (coding, body) in [("gzip", &*coded), ("compress", b"\x1f\x9d?")] {
+        assert_eq!(post("/v1/raw", coding, body).status(), 200, "{coding}");
+        let said = heard.recv_timeout(SOON).expect("a request");
+        assert!(said.contains(&format!("content-encoding: {coding}\r\n")), "{said}");
+        assert!(said.ends_with(&*String::from_utf8_lossy(body)), "{said}");
+    }
 }
 
 #[test]

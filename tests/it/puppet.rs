@@ -91,6 +91,11 @@ impl Visit {
         self.stream.write_all(text.as_bytes()).unwrap_or_default();
     }
 
+    /// The same with bytes that are no text.
+    pub fn say_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap_or_default();
+    }
+
     /// Sends this again and again until the peer leaves; how many bytes it took, about.
     pub fn flood(&mut self, text: &str) -> usize {
         self.stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");

@@ -358,6 +358,11 @@ impl Client {
         std::mem::take(&mut self.inbox)
     }
 
+    /// Reads a few bytes and forgets them, as a slow reader does; an end does not matter.
+    pub fn sip(&mut self) {
+        self.stream.read(&mut [0; 256]).unwrap_or_default();
+    }
+
     fn head(&mut self, method: &str) -> ResponseHead {
         let method = method.parse().expect("a method");
         let mut found = None;

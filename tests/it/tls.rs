@@ -3,14 +3,17 @@
 
 use crate::certificates::{
     Authority, Pair, chat, client, client_of, connect, connect_blindly, der, leaf, upstream,
+    upstream_that,
 };
 use crate::observe::records;
-use crate::support::{Gateway, KEY, config, free_address, run, until, upstreams};
+use crate::puppet::reset;
+use crate::support::{Gateway, KEY, config, free_address, run, send, until, upstreams};
 use ringwall::demo::serve::Running;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -247,6 +250,97 @@ fn an_upstream_whose_certificate_expired_is_refused() {
     let address = upstream(&authority.expired("old", &["localhost"]), None);
     let demo = upstreams();
     refuses(&before_tls(&demo, address, &format!("ca = {:?}\n", authority.file())));
+}
+
+#[test]
+fn an_upstream_whose_certificate_expires_meanwhile_is_trusted_until_then() {
+    let authority = Authority::new();
+    let life = Duration::from_secs(6);
+    let address = upstream(&authority.brief("brief", &["localhost"], life), None);
+    let demo = upstreams();
+    let gateway = before_tls(&demo, address, &format!("ca = {:?}\n", authority.file()));
+    let answer = gateway.chat("hi", "");
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    // It closes after each answer, so each asks for a handshake. A ticket is no second look at the
+    // certificate, and must not be taken for one.
+    let ended = || gateway.chat("hi", "").status() != 200;
+    assert!(until(SOON, ended), "it is trusted for good");
+    let answer = gateway.chat("hi", "");
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().contains("TLS with the upstream `demo` failed"), "{}", answer.text());
+}
+
+/// How an upstream over TLS ends its answer, which is one up to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Properly,
+    Silently,
+    Reset,
+}
+
+/// A gateway with one more listener over TLS, whose `/v1/files` leads to an upstream over TLS.
+fn between(authority: &Authority, ends: Ends) -> (SocketAddr, Gateway) {
+    let pair = authority.server("one", &["localhost"]);
+    let upstream = upstream_that(&pair, None, move |stream, _request| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello")?;
+        stream.flush()?;
+        // The head is on its way to the client before the end comes.
+        std::thread::sleep(Duration::from_millis(100));
+        match ends {
+            Ends::Properly => stream.conn.send_close_notify(),
+            Ends::Silently => {}
+            Ends::Reset => reset(&stream.sock),
+        }
+        stream.flush()
+    });
+    let (port, ca) = (upstream.port(), authority.file().display().to_string());
+    let more = format!(
+        "\n[[provider]]\nname = \"files\"\nurl = \"https://localhost:{port}/v1\"\nca = \"{ca}\"\n\
+         [[route]]\nname = \"files\"\nprefix = \"/v1/files\"\nupstream = \"files\"\n\
+         [[rule]]\nname = \"files\"\neffect = \"allow\"\ncallers = [\"suite\"]\n\
+         routes = [\"files\"]\n"
+    );
+    let (address, text) = with_listener(&upstreams(), &pair.keys());
+    (address, Gateway::start(&(text + &more), &[]))
+}
+
+/// What an old client hears, for which an answer ends with its connection; an error where that is
+/// no proper end.
+fn hear_old(mut stream: impl Read + Write) -> io::Result<String> {
+    write!(stream, "GET /v1/files/a HTTP/1.0\r\n{}\r\n", with_key())?;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    Ok(String::from_utf8_lossy(&heard).into_owned())
+}
+
+#[test]
+fn an_answer_that_ends_without_a_proper_end_never_looks_whole() {
+    for ends in [Ends::Properly, Ends::Silently, Ends::Reset] {
+        let authority = Authority::new();
+        let (address, gateway) = between(&authority, ends);
+        let is_proper = ends == Ends::Properly;
+        // A client that reads chunks misses the last one.
+        let key = format!("Bearer {KEY}");
+        let key = [("authorization", &*key)];
+        let answer = send(gateway.address, "GET", "/v1/files/a", &key, b"");
+        assert_eq!((answer.status(), answer.is_whole), (200, is_proper), "{ends:?}");
+        // One that does not misses the `close_notify` (RFC 8446 §6.1), or is reset.
+        let trusting = client(&authority, None, HTTP);
+        let secret = connect(address, &trusting, "localhost").expect("it connects");
+        let plain = TcpStream::connect(gateway.address).expect("it connects");
+        for heard in [hear_old(secret), hear_old(plain)] {
+            match heard {
+                Ok(text) => {
+                    assert!(is_proper && text.ends_with("\r\n\r\nhello"), "{ends:?} {text}");
+                }
+                Err(error) => assert!(!is_proper, "{ends:?}: {error}"),
+            }
+        }
+        assert!(until(SOON, || records(&gateway).len() == 3), "{}", gateway.audit_text());
+        let outcome = if is_proper { "answered" } else { "upstream_failed" };
+        let all = records(&gateway).iter().all(|record| record["outcome"] == outcome);
+        assert!(all, "{}", gateway.audit_text());
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! Never a header, a body or a matched value. What a caller chose (a model's, tool's or method's
 //! name) is cut and its control characters are replaced, so that no log reader is misled.
 
-use crate::base::ask::{Api, Ask};
+use crate::audit::kind::Kind;
+use crate::base::ask::Ask;
 use crate::base::caller::Caller;
 use crate::base::hit::Hit;
 use crate::base::numbers::to_u64;
@@ -71,80 +72,6 @@ pub struct Record {
     pub micros: u64,
     /// The trace it belongs to, 32 hex digits.
     pub trace_id: Option<String>,
-}
-
-/// Which leg of the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A chat completion.
-    Chat,
-    /// A completion, the form before chat.
-    Completions,
-    /// How many tokens a message would cost.
-    CountTokens,
-    /// Embeddings of texts.
-    Embeddings,
-    /// A message to an MCP server.
-    Mcp,
-    /// A message in Anthropic's dialect.
-    Messages,
-    /// The list of models.
-    Models,
-    /// Anything else: no such path, a broken head.
-    Other,
-    /// A response in OpenAI's later dialect.
-    Responses,
-    /// A passthrough route.
-    Route,
-    /// Texts that were looked at for somebody else.
-    Scan,
-}
-
-impl Kind {
-    /// All kinds, in the order of their names.
-    pub const ALL: [Self; 11] = [
-        Self::Chat,
-        Self::Completions,
-        Self::CountTokens,
-        Self::Embeddings,
-        Self::Mcp,
-        Self::Messages,
-        Self::Models,
-        Self::Other,
-        Self::Responses,
-        Self::Route,
-        Self::Scan,
-    ];
-
-    /// That of an endpoint of models.
-    pub const fn of(api: Api) -> Self {
-        match api {
-            Api::Chat => Self::Chat,
-            Api::Completions => Self::Completions,
-            Api::CountTokens => Self::CountTokens,
-            Api::Embeddings => Self::Embeddings,
-            Api::Messages => Self::Messages,
-            Api::Responses => Self::Responses,
-        }
-    }
-
-    /// The name in records and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Completions => "completions",
-            Self::CountTokens => "count_tokens",
-            Self::Embeddings => "embeddings",
-            Self::Mcp => "mcp",
-            Self::Messages => "messages",
-            Self::Models => "models",
-            Self::Other => "other",
-            Self::Responses => "responses",
-            Self::Route => "route",
-            Self::Scan => "scan",
-        }
-    }
 }
 
 /// Who asked.
@@ -537,9 +464,10 @@ fn shared_option<S: Serializer>(text: &Option<Arc<str>>, out: S) -> Result<S::Ok
 #[cfg(test)]
 mod tests {
     use super::{
-        Asked, CALLER_TEXT_MAX, CallerText, Decision, Gate, HITS_MAX, Kind, Outcome, Record,
-        TOOLS_MAX, Who,
+        Asked, CALLER_TEXT_MAX, CallerText, Decision, Gate, HITS_MAX, Outcome, Record, TOOLS_MAX,
+        Who,
     };
+    use crate::audit::kind::Kind;
     use crate::base::ask::{Ask, ChatAsk};
     use crate::base::hit::{Action, Direction, Hit, Mode};
     use crate::base::text::{Channel, Place};

@@ -1,8 +1,9 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
+use crate::audit::kind::Kind;
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
-    Record, Refused, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Profiles, Record,
+    Refused, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::{Direction, Mode};

@@ -1,6 +1,7 @@
 //! The checked configuration: everything is typed, resolved and cross-checked; nothing in it can be
 //! wrong any more. `config::load` makes it from text; the rest of the house only reads it.
 
+use crate::base::ask::Dialect;
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
@@ -386,6 +387,8 @@ pub struct Target {
     pub credential: Option<Credential>,
     /// Idle connections kept by each worker.
     pub idle_connections: usize,
+    /// What a provider of models speaks.
+    pub dialects: Vec<Dialect>,
 }
 
 /// How TLS to an upstream is spoken.

@@ -358,20 +358,8 @@ impl StreamMask for StreamGuard {
 fn place(key: StreamKey) -> (StreamForm, Place) {
     let choice = u16::try_from(key.choice).unwrap_or(u16::MAX);
     let tool = key.tool.map_or(0, |tool| u16::try_from(tool).unwrap_or(u16::MAX));
-    let (form, path) = match key.channel {
-        Channel::ToolArguments => {
-            (StreamForm::Json, "choices[#].delta.tool_calls[#].function.arguments")
-        }
-        Channel::Reasoning => (StreamForm::Text, "choices[#].delta.reasoning_content"),
-        Channel::Refusal => (StreamForm::Text, "choices[#].delta.refusal"),
-        Channel::Assistant
-        | Channel::Document
-        | Channel::System
-        | Channel::ToolDefinition
-        | Channel::ToolResult
-        | Channel::User => (StreamForm::Text, "choices[#].delta.content"),
-    };
-    (form, Place { path, indexes: [choice, tool] })
+    let form = if key.json { StreamForm::Json } else { StreamForm::Text };
+    (form, Place { path: key.path, indexes: [choice, tool] })
 }
 
 fn cover(coverage: &mut Vec<Seen>, direction: Direction, channel: Channel, bytes: u64) {

@@ -1,8 +1,9 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
+use crate::audit::kind::Kind;
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
-    Record, Refused, SKIPPED, UNSEEN, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Profiles, Record,
+    Refused, SKIPPED, UNSEEN, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::{Direction, Mode};
@@ -152,7 +153,7 @@ fn count(exchange: &Exchange, record: &Record) {
 
 fn kind(exchange: &Exchange) -> Kind {
     match exchange.leg {
-        Some(Leg::Chat) => Kind::Chat,
+        Some(Leg::Model(api)) => Kind::of(api),
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
         Some(Leg::Scan) => Kind::Scan,

@@ -3,6 +3,7 @@
 //! Built once for each deploy, off the workers, since the rules' database takes a while. Exchanges
 //! hold on to the plan they began with.
 
+use crate::base::ask::Dialect;
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
 use crate::gateway::clear::OWN_RULES;
@@ -128,6 +129,16 @@ impl Plan {
     /// The model of that public name.
     pub fn model(&self, name: &str) -> Option<&Model> {
         self.models.get(name).and_then(|index| self.config.models.get(*index))
+    }
+
+    /// Whether some provider of a model speaks a dialect.
+    pub fn speaks(&self, model: &Model, dialect: Dialect) -> bool {
+        model.routes.iter().any(|route| self.target_speaks(route.target, dialect))
+    }
+
+    /// Whether a target speaks a dialect.
+    pub fn target_speaks(&self, target: usize, dialect: Dialect) -> bool {
+        self.config.targets.get(target).is_some_and(|entry| entry.dialects.contains(&dialect))
     }
 
     /// The MCP server of that name.

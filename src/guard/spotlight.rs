@@ -48,7 +48,7 @@ pub fn apply(how: Spotlight, raw: &[u8], text: &Text, vault: &Vault, splices: &m
 /// Whether it is the text of an untrusted author that a model reads: no name, number or argument.
 fn is_said(segment: &Segment) -> bool {
     let path = segment.place.path;
-    let is_content = path.ends_with("content") || path.ends_with("text");
+    let is_content = ["content", "output", "text"].iter().any(|end| path.ends_with(end));
     let is_text = matches!(segment.source.form, Form::PlainString | Form::EscapedString);
     is_content && is_text && is_untrusted(segment.channel, segment.trust)
 }

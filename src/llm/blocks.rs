@@ -16,6 +16,7 @@ const RESULT: Who = Who { channel: Channel::ToolResult, trust: Trust::Retrieved 
 pub struct Paths {
     block: &'static str,
     content: &'static str,
+    inner: &'static str,
     input: &'static str,
     text: &'static str,
     thinking: &'static str,
@@ -25,6 +26,7 @@ pub struct Paths {
 pub static MESSAGE: Paths = Paths {
     block: "messages[#].content[#]",
     content: "messages[#].content",
+    inner: "messages[#].content[#].content",
     input: "messages[#].content[#].input",
     text: "messages[#].content[#].text",
     thinking: "messages[#].content[#].thinking",
@@ -34,6 +36,7 @@ pub static MESSAGE: Paths = Paths {
 pub static SYSTEM: Paths = Paths {
     block: "system[#]",
     content: "system",
+    inner: "system[#].content",
     input: "system[#].input",
     text: "system[#].text",
     thinking: "system[#].thinking",
@@ -43,6 +46,7 @@ pub static SYSTEM: Paths = Paths {
 pub static ANSWER: Paths = Paths {
     block: "content[#]",
     content: "content",
+    inner: "content[#].content",
     input: "content[#].input",
     text: "content[#].text",
     thinking: "content[#].thinking",
@@ -125,7 +129,7 @@ impl Blocks<'_> {
                     let at = self.at(self.paths.thinking, order);
                     self.walk.value(value, who.on(Channel::Reasoning), at);
                 }
-                ("redacted_thinking", "data") if is_base64(value) => {}
+                ("redacted_thinking", "data") if is_base64(value) => self.walk.leave_out(value),
                 ("thinking" | "redacted_thinking", _) => {
                     self.walk.member(key, value, who.on(Channel::Reasoning), at);
                 }
@@ -137,6 +141,9 @@ impl Blocks<'_> {
                 ("document" | "search_result", _) => self.walk.member(key, value, DOCUMENT, at),
                 (kind, "content") if kind.ends_with("tool_result") && value.is_array() => {
                     self.list(value, RESULT, Some(order));
+                }
+                (kind, "content") if kind.ends_with("tool_result") && value.as_str().is_some() => {
+                    self.walk.value(value, RESULT, self.at(self.paths.inner, order));
                 }
                 (kind, _) if kind.ends_with("tool_result") => {
                     self.walk.member(key, value, RESULT, at);
@@ -159,14 +166,28 @@ impl Blocks<'_> {
         if !source.is_object() {
             self.walk.value(source, who, at);
         }
-        let media_type = source.member("media_type").and_then(Value::as_str).unwrap_or_default();
-        let is_text = media_type.starts_with("text/");
+        let said = |name| source.member(name).and_then(Value::as_str).unwrap_or_default();
+        let (kind, is_text) = (said("type"), said("media_type").starts_with("text/"));
         for (key, value) in source.members() {
             match key.as_str().unwrap_or_default() {
-                "data" if !is_text && is_base64(value) => {}
-                "url" if is_binary(value) => {}
+                "data" if !is_text && is_base64(value) => self.walk.leave_out(value),
+                "data" if kind == "text" => {
+                    self.walk.value(value, who, self.at(self.paths.text, order));
+                }
+                "url" if is_binary(value) => self.walk.leave_out(value),
+                "url" | "file_id" => {
+                    self.walk.leave_out_elsewhere();
+                    self.walk.member(key, value, who, at);
+                }
                 "content" if value.is_array() => self.list(value, who, Some(order)),
-                _ => self.walk.member(key, value, who, at),
+                "content" => self.walk.value(value, who, self.at(self.paths.inner, order)),
+                name => {
+                    if name == "data" && !is_text {
+                        // Too short to be known as no text, so it is read, and counted.
+                        self.walk.leave_out(value);
+                    }
+                    self.walk.member(key, value, who, at);
+                }
             }
         }
     }

@@ -108,20 +108,30 @@ impl Items<'_> {
                     self.content(value, who, (self.paths.result, index));
                 }
                 // What the provider's own tools found comes with their call.
-                (ItemKind::Call, "output" | "outputs" | "results" | "error") => {
+                (ItemKind::Call, "output" | "error") if value.as_str().is_some() => {
                     self.walk.value(value, RESULT, place(self.paths.result, index));
+                }
+                (ItemKind::Call, "output" | "outputs" | "results" | "error") => {
+                    self.walk.value(value, RESULT, at);
                 }
                 (ItemKind::Call, "arguments") => {
                     self.walk.arguments(value, who, place(self.paths.arguments, index));
                 }
-                (ItemKind::Call, "result") if is_base64(value) || is_binary(value) => {}
+                (ItemKind::Call, "result") if is_base64(value) || is_binary(value) => {
+                    self.walk.leave_out(value);
+                }
                 _ => self.walk.member(key, value, who, at),
             }
         }
     }
 
-    /// Reads a text, or a list of parts whose texts are read on from each other.
+    /// Reads a text, a list of parts whose texts are read on from each other, or one part, such as
+    /// a screenshot.
     fn content(&mut self, content: Value<'_>, who: Who, (path, index): (&'static str, usize)) {
+        if content.is_object() {
+            self.part(content, who, (index, 0), None);
+            return;
+        }
         if !content.is_array() {
             self.walk.value(content, who, place(path, index));
             return;
@@ -154,7 +164,11 @@ impl Items<'_> {
                 "annotations" => self.walk.value(value, DOCUMENT, at),
                 "image_url" => self.walk.image(value, who, at),
                 "input_audio" => self.walk.media(value, who, at),
-                "file_data" if is_binary(value) || is_base64(value) => {}
+                "file_data" if is_binary(value) || is_base64(value) => self.walk.leave_out(value),
+                "file_id" | "file_url" if value.as_str().is_some() => {
+                    self.walk.leave_out_elsewhere();
+                    self.member(key, value, (DOCUMENT, at));
+                }
                 "file_data" | "file_url" | "filename" => self.walk.value(value, DOCUMENT, at),
                 "logprobs" => {}
                 _ => self.member(key, value, (who, at)),
@@ -164,7 +178,9 @@ impl Items<'_> {
     }
 
     fn member(&mut self, key: Value<'_>, value: Value<'_>, (who, at): (Who, Place)) {
-        if !is_binary(value) {
+        if is_binary(value) {
+            self.walk.leave_out(value);
+        } else {
             self.walk.member(key, value, who, at);
         }
     }

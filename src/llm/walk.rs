@@ -101,6 +101,16 @@ impl Walk {
         self.text
     }
 
+    /// Counts a part that holds no text, and the bytes of it that stand here.
+    pub fn leave_out(&mut self, value: Value<'_>) {
+        self.text.leave_out(value.inner().len());
+    }
+
+    /// Counts a part that the body only refers to.
+    pub fn leave_out_elsewhere(&mut self) {
+        self.text.leave_out(0);
+    }
+
     /// Reads one message, the `index`th of its body.
     pub fn message(&mut self, message: Value<'_>, who: Who, index: usize, paths: &'static Paths) {
         for (key, value) in message.members() {

@@ -1,7 +1,12 @@
 //! Guard profiles from outside: who gets which, and what is done under each.
 
+#![expect(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use crate::observe::record;
 use crate::support::{Answer, Gateway, KEY, LIMITED_KEY, config, until, upstreams};
+use ringwall::base::ask::Api;
 use ringwall::demo::serve::Running;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const ADDRESS: &str = "ada@example.com";
@@ -123,4 +128,96 @@ fn a_tool_result_is_set_apart_and_may_be_judged_harder() {
         passed.contains("[data ") && passed.contains("It is sunny.\\n[end of data "),
         "{passed}"
     );
+}
+
+/// A request to either dialect with one entry of a conversation.
+fn entry(api: Api, entry: &Value, stream: bool) -> String {
+    let (list, entry) = match api {
+        Api::Messages => ("messages", json!({ "role": "user", "content": [entry] })),
+        Api::Chat | Api::Completions | Api::CountTokens | Api::Embeddings | Api::Responses => {
+            ("input", entry.clone())
+        }
+    };
+    json!({ "model": "demo-model", "max_tokens": 99, "stream": stream, list: [entry] }).to_string()
+}
+
+fn path(api: Api) -> String {
+    format!("/v1{}", api.path())
+}
+
+#[test]
+fn messages_and_responses_give_back_what_a_pseudonym_stands_for() {
+    let (gateway, _upstreams) = begin(
+        "[guard.profile.given]\napps = [\"suite\"]\n\
+         [[guard.profile.given.action]]\nrule = \"pii.email\"\nstyle = \"pseudonym\"\n",
+    );
+    let prompt = format!("Write to {ADDRESS} and to nobody else.");
+    let delta = |event: &String| {
+        let event: Value = serde_json::from_str(event).ok()?;
+        let text = event.pointer("/delta/text").or_else(|| event.get("delta"))?;
+        text.as_str().map(str::to_owned)
+    };
+    for (api, entry_of) in [
+        (Api::Messages, json!({ "type": "text", "text": prompt })),
+        (Api::Responses, json!({ "role": "user", "content": prompt })),
+    ] {
+        let whole = gateway.post(&path(api), &entry(api, &entry_of, false)).text();
+        assert!(whole.contains(&prompt), "{whole}");
+        let streamed = gateway.post(&path(api), &entry(api, &entry_of, true));
+        let heard: String = streamed.events().iter().filter_map(delta).collect();
+        assert!(heard.contains(&prompt), "{heard}");
+        assert!(!streamed.text().contains("[EMAIL"), "{}", streamed.text());
+    }
+    let records = records(&gateway, 4);
+    assert_eq!(records.matches("pii.email").count(), 4, "{records}");
+    assert!(!records.contains(ADDRESS));
+}
+
+#[test]
+fn pictures_and_files_in_messages_and_responses_are_unseen() {
+    let (gateway, _upstreams) =
+        begin("[guard.profile.seen]\ncallers = [\"limited\"]\nuncovered = \"refuse\"\n");
+    let source = json!({ "type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo=" });
+    let picture = json!({ "type": "image", "source": source });
+    let file = json!({ "type": "file", "file_id": "file_1" });
+    let link = json!({ "type": "input_image", "image_url": "https://example.com/a.png" });
+    let shot =
+        json!({ "type": "computer_screenshot", "image_url": "data:image/png;base64,iVBORw" });
+    for (api, unseen, bytes) in [
+        (Api::Messages, picture.clone(), 12),
+        (Api::Messages, json!({ "type": "tool_result", "content": [picture] }), 12),
+        (Api::Messages, json!({ "type": "document", "source": file }), 0),
+        (Api::Responses, json!({ "role": "user", "content": [link] }), 0),
+        (Api::Responses, json!({ "type": "computer_call_output", "output": shot }), 28),
+    ] {
+        let asked = entry(api, &unseen, false);
+        let passed = gateway.post(&path(api), &asked);
+        assert_eq!(passed.status(), 200, "{}", passed.text());
+        let kept = record(&gateway, passed.field("x-request-id").unwrap());
+        let line = json!({ "direction": "request", "channel": "unseen", "bytes": bytes });
+        assert!(kept["coverage"].as_array().unwrap().contains(&line), "{kept}");
+        let refused = gateway.post_as(LIMITED_KEY, &path(api), &asked);
+        assert_eq!(refused.status(), 400, "{asked}");
+        assert!(refused.text().contains("coverage.uncovered"), "{}", refused.text());
+    }
+}
+
+#[test]
+fn tool_results_in_messages_and_responses_are_set_apart() {
+    let (gateway, _upstreams) = begin("[guard.profile.wary]\nspotlight = \"delimit\"\n");
+    let listed = json!([{ "type": "text", "text": "It is sunny." }]);
+    let result = |content: Value| json!({ "type": "tool_result", "content": content });
+    let output =
+        json!({ "type": "function_call_output", "call_id": "1", "output": "It is sunny." });
+    for (api, said) in [
+        (Api::Messages, result("It is sunny.".into())),
+        (Api::Messages, result(listed)),
+        (Api::Responses, output),
+    ] {
+        let passed = gateway.post(&path(api), &entry(api, &said, false)).text();
+        assert!(
+            passed.contains("[data ") && passed.contains("It is sunny.\\n[end of data "),
+            "{passed}"
+        );
+    }
 }

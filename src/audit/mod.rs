@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod file;
 pub mod folder;
+pub mod kind;
 pub mod record;
 pub mod recover;
 pub mod sign;

@@ -2,6 +2,7 @@
 //! Never a header, a body or a matched value. What a caller chose (a model's, tool's or method's
 //! name) is cut and its control characters are replaced, so that no log reader is misled.
 
+use crate::audit::kind::Kind;
 use crate::base::ask::Ask;
 use crate::base::caller::Caller;
 use crate::base::hit::Hit;
@@ -19,6 +20,8 @@ pub const CALLER_TEXT_MAX: usize = 200;
 pub const TOOLS_MAX: usize = 32;
 /// What the coverage calls bytes that no guard looked at.
 pub const UNSEEN: &str = "unseen";
+/// What the coverage calls bytes that rules were left out on for want of time.
+pub const SKIPPED: &str = "skipped";
 /// Lines of hits kept; what is over is counted in `hits_dropped`.
 pub const HITS_MAX: usize = 100;
 
@@ -73,42 +76,6 @@ pub struct Record {
     pub trace_id: Option<String>,
 }
 
-/// Which leg of the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A chat completion.
-    Chat,
-    /// A message to an MCP server.
-    Mcp,
-    /// The list of models.
-    Models,
-    /// Anything else: no such path, a broken head.
-    Other,
-    /// A passthrough route.
-    Route,
-    /// Texts that were looked at for somebody else.
-    Scan,
-}
-
-impl Kind {
-    /// All kinds, in the order of their names.
-    pub const ALL: [Self; 6] =
-        [Self::Chat, Self::Mcp, Self::Models, Self::Other, Self::Route, Self::Scan];
-
-    /// The name in records and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Mcp => "mcp",
-            Self::Models => "models",
-            Self::Other => "other",
-            Self::Route => "route",
-            Self::Scan => "scan",
-        }
-    }
-}
-
 /// Who asked.
 #[derive(Clone, Debug, Serialize)]
 pub struct Who {
@@ -132,6 +99,8 @@ pub struct Who {
 pub enum Asked {
     /// A model's answer.
     Chat {
+        /// The dialect it is asked in.
+        dialect: &'static str,
         /// Its public name.
         model: CallerText,
         /// Whether as a stream.
@@ -172,6 +141,7 @@ impl Asked {
     pub fn of(ask: &Ask) -> Option<Self> {
         match ask {
             Ask::Chat(chat) => Some(Self::Chat {
+                dialect: chat.api.dialect().name(),
                 model: CallerText::new(&chat.model),
                 stream: chat.stream,
                 tools: chat.tools.iter().take(TOOLS_MAX).map(|it| CallerText::new(it)).collect(),
@@ -459,11 +429,9 @@ impl Record {
         }
     }
 
-    /// Adds bytes of bodies that passed without a guard's look, in one direction.
-    pub fn add_unseen(&mut self, direction: &'static str, bytes: u64) {
-        if bytes > 0 {
-            self.coverage.push(Coverage { direction, channel: UNSEEN, bytes });
-        }
+    /// Adds what was not looked at one way: [`UNSEEN`] or [`SKIPPED`].
+    pub fn add_left_out(&mut self, direction: &'static str, channel: &'static str, bytes: u64) {
+        self.coverage.push(Coverage { direction, channel, bytes });
     }
 
     /// The record as one line of JSON, without the newline.
@@ -496,9 +464,10 @@ fn shared_option<S: Serializer>(text: &Option<Arc<str>>, out: S) -> Result<S::Ok
 #[cfg(test)]
 mod tests {
     use super::{
-        Asked, CALLER_TEXT_MAX, CallerText, Decision, Gate, HITS_MAX, Kind, Outcome, Record,
-        TOOLS_MAX, Who,
+        Asked, CALLER_TEXT_MAX, CallerText, Decision, Gate, HITS_MAX, Outcome, Record, TOOLS_MAX,
+        Who,
     };
+    use crate::audit::kind::Kind;
     use crate::base::ask::{Ask, ChatAsk};
     use crate::base::hit::{Action, Direction, Hit, Mode};
     use crate::base::text::{Channel, Place};

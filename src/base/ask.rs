@@ -17,9 +17,11 @@ pub enum Ask {
     Server,
 }
 
-/// What a chat request asks for.
+/// What is asked of a model, through any of its endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatAsk {
+    /// Through which.
+    pub api: Api,
     /// The model's public name.
     pub model: String,
     /// Whether the answer is to be streamed.
@@ -32,6 +34,87 @@ pub struct ChatAsk {
     pub max_tokens: Option<u64>,
     /// How many answers; one unless the caller says otherwise.
     pub choices: u64,
+}
+
+/// An endpoint through which a model is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Api {
+    /// `POST /v1/chat/completions`
+    #[default]
+    Chat,
+    /// `POST /v1/completions`, the form before chat.
+    Completions,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `POST /v1/embeddings`
+    Embeddings,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/responses`
+    Responses,
+}
+
+/// Whose language is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Anthropic's Messages API.
+    Anthropic,
+    /// OpenAI's API, and all that are made like it.
+    OpenAi,
+}
+
+impl Api {
+    /// All endpoints, in the order of their names.
+    pub const ALL: [Self; 6] = [
+        Self::Chat,
+        Self::Completions,
+        Self::CountTokens,
+        Self::Embeddings,
+        Self::Messages,
+        Self::Responses,
+    ];
+
+    /// The name in records and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::CountTokens => "count_tokens",
+            Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
+        }
+    }
+
+    /// The path below `/v1`, here as at a provider.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::CountTokens => "/messages/count_tokens",
+            Self::Embeddings => "/embeddings",
+            Self::Messages => "/messages",
+            Self::Responses => "/responses",
+        }
+    }
+
+    /// The dialect it belongs to.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::CountTokens | Self::Messages => Dialect::Anthropic,
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => Dialect::OpenAi,
+        }
+    }
+}
+
+impl Dialect {
+    /// The name in the configuration and in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+        }
+    }
 }
 
 /// What an MCP request asks for.

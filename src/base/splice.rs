@@ -27,11 +27,25 @@ impl Splices {
         self.edits.is_empty()
     }
 
+    /// What a span becomes, if anything of it is edited; edits that reach beyond it do not count.
+    pub fn within(&self, span: &Range<usize>, raw: &[u8]) -> Option<Vec<u8>> {
+        let inside = |edit: &&Edit| span.start <= edit.span.start && edit.span.end <= span.end;
+        let mut own = Self::default();
+        for edit in self.edits.iter().filter(inside) {
+            let (start, end) = (edit.span.start - span.start, edit.span.end - span.start);
+            own.replace(start..end, edit.with.clone());
+        }
+        (!own.is_empty()).then(|| own.apply(raw.get(span.clone()).unwrap_or_default()))
+    }
+
     /// The edited body. Where edits overlap, the one that begins first (of two, the longer) wins
-    /// and what lies within it is dropped: a removed element takes the masks inside it along.
+    /// and what lies within it is dropped: a removed element takes the masks inside it along. What
+    /// is inserted where another edit begins stands before it.
     pub fn apply(mut self, raw: &[u8]) -> Vec<u8> {
         self.edits.sort_by(|one, two| {
-            one.span.start.cmp(&two.span.start).then(two.span.end.cmp(&one.span.end))
+            let longer_first = two.span.end.cmp(&one.span.end);
+            let inserts_first = two.span.is_empty().cmp(&one.span.is_empty());
+            one.span.start.cmp(&two.span.start).then(inserts_first).then(longer_first)
         });
         let added: usize = self.edits.iter().map(|edit| edit.with.len()).sum();
         let mut out = Vec::with_capacity(raw.len() + added);
@@ -61,6 +75,7 @@ mod tests {
         splices.replace(2..5, "X");
         splices.replace(3..4, "inner");
         splices.replace(10..10, ">");
-        assert_eq!(splices.apply(b"0123456789"), b"<01X5-9>");
+        splices.replace(6..6, "^");
+        assert_eq!(splices.apply(b"0123456789"), b"<01X5^-9>");
     }
 }

@@ -1,5 +1,6 @@
 //! The text that guards look at: decoded segments of a body, with the way back to its raw bytes.
 
+use crate::base::numbers::to_u64;
 use std::fmt;
 use std::ops::Range;
 
@@ -8,6 +9,16 @@ use std::ops::Range;
 pub struct Text {
     joined: String,
     segments: Vec<Segment>,
+    unseen: Unseen,
+}
+
+/// Parts of a body that hold no text: nobody can look into them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// How many: pictures, sounds, files, encrypted parts.
+    pub parts: u64,
+    /// How many raw bytes of them the body holds; none where it only refers to one.
+    pub bytes: u64,
 }
 
 /// One piece of text that somebody said.
@@ -163,6 +174,17 @@ impl Text {
         self.segments.push(Segment { at, source, channel, trust, place, follows: None });
     }
 
+    /// A part of the body that holds no text has so many bytes in it.
+    pub fn leave_out(&mut self, bytes: usize) {
+        self.unseen.parts += 1;
+        self.unseen.bytes += to_u64(bytes);
+    }
+
+    /// What was left out.
+    pub const fn unseen(&self) -> Unseen {
+        self.unseen
+    }
+
     /// Says that the last segment is read on from this earlier one.
     pub fn last_follows(&mut self, earlier: usize) {
         let is_earlier = earlier + 1 < self.segments.len();
@@ -183,7 +205,8 @@ impl Text {
             follows: segment.follows.and_then(|earlier| earlier.checked_sub(range.start)),
             ..segment.clone()
         };
-        Self { joined, segments: segments.iter().map(moved).collect() }
+        let segments = segments.iter().map(moved).collect();
+        Self { joined, segments, unseen: Unseen::default() }
     }
 
     /// All text, decoded.

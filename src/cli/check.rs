@@ -35,7 +35,12 @@ fn tell(lines: &str) -> ExitCode {
 
 /// Reads a configuration; if that fails, prints why and yields the exit code.
 pub fn load_or_tell(path: &Path, sets: &[String]) -> Result<Config, ExitCode> {
-    load::load(path, sets).map_err(|faults| {
+    let loaded = load::load(path, sets).inspect(|config| {
+        if config.guard.lacks_key() {
+            print::err(LACKS_KEY);
+        }
+    });
+    loaded.map_err(|faults| {
         print::err(&draw(&faults, print::has_colour()));
         if faults.is_unreadable() { ExitCode::from(UNREADABLE) } else { ExitCode::FAILURE }
     })
@@ -57,6 +62,10 @@ pub fn draw(faults: &Faults, has_colour: bool) -> String {
     let word = if count == 1 { "mistake" } else { "mistakes" };
     out + &format!("{name}: {count} {word}\n")
 }
+
+/// Names of masked values are made with a key of this process alone.
+const LACKS_KEY: &str = "warning: `[guard]` has no `mask_key`, so digests, pseudonyms and marks \
+                         change with each start and differ between nodes\n";
 
 /// What `ringwall check` exits with when it can say nothing of the content.
 const UNREADABLE: u8 = 2;

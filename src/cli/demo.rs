@@ -60,7 +60,7 @@ fn upstream(config: &Config, target: Option<usize>) -> io::Result<SocketAddr> {
     Ok(SocketAddr::new(host, target.port))
 }
 
-/// Three commands to try, and what to expect.
+/// Four commands to try, and what to expect.
 fn tour(gateway: &Endpoint) -> String {
     format!(
         r#"
@@ -78,7 +78,13 @@ Ringwall demo: http://{gateway}, before a model and an MCP server of our own. No
      -d '{{"model": "demo-model", "stream": true, "messages": [{{"role": "user",
           "content": "leak"}}]}}'
 
-3. An MCP tool call: the customer's record comes back without card number and e-mail address.
+3. Anthropic's dialect. The model thinks of the card before it says it: masked on both channels.
+
+   curl -s http://{gateway}/v1/messages -H 'content-type: application/json' \
+     -d '{{"model": "demo-model", "max_tokens": 99, "messages": [{{"role": "user",
+          "content": "leak"}}], "thinking": {{"type": "enabled", "budget_tokens": 1024}}}}'
+
+4. An MCP tool call: the customer's record comes back without card number and e-mail address.
 
    mcp() {{ curl -s http://{gateway}/mcp/demo -H 'content-type: application/json' \
      -H 'accept: application/json, text/event-stream' "$@"; }}

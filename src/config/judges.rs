@@ -98,8 +98,8 @@ pub static JUDGE: Table = Table {
             "kind",
             Kind::Choice(&["webhook", "airs", "onnx"]),
             ("\"webhook\"", "our own dialect, described above"),
-            "Which language it speaks. `onnx` is a classifier of yours on this machine: it runs on a \
-             thread of its own, and the binary must be built with `--features onnx`.",
+            "Which language it speaks. `onnx` is a classifier of yours on this machine: it runs on \
+             a thread of its own, and the binary must be built with `--features onnx`.",
         ),
         optional(
             "library",
@@ -267,33 +267,33 @@ const LOCAL: [&str; 6] = ["library", "model", "tokenizer", "label", "threshold",
 /// Those that it must have.
 const LOCAL_NEEDED: [&str; 3] = ["library", "model", "tokenizer"];
 
+/// Reads the keys of a model on this machine in any case, so that a wrong value is told even where
+/// the key has no place.
 fn local(pass: &mut Pass<'_>, section: &Section<'_>, dialect: Dialect) -> Option<LocalModel> {
-    if dialect != Dialect::Onnx {
-        for key in LOCAL.iter().filter(|key| section.has(key)) {
-            pass.note(
-                section.at(key),
-                Mistake::Idle(section.key(key), "without `kind = \"onnx\"`"),
-            );
-        }
-        return None;
-    }
-    for key in LOCAL_NEEDED.iter().filter(|key| !section.has(key)) {
-        pass.note(section.place, Mistake::Missing(section.key(key)));
-    }
-    for key in ["url", "key", "header"].iter().filter(|key| section.has(key)) {
-        pass.note(section.at(key), Mistake::Idle(section.key(key), "with `kind = \"onnx\"`"));
-    }
     let file = |pass: &mut Pass<'_>, key: &str| {
         pass.text(section, key).map(|spot| PathBuf::from(spot.value)).unwrap_or_default()
     };
-    Some(LocalModel {
+    let model = LocalModel {
         library: file(pass, "library"),
         model: file(pass, "model"),
         tokenizer: file(pass, "tokenizer"),
         label: pass.capacity(section, "label"),
         threshold: u32::try_from(pass.capacity(section, "threshold")).unwrap_or(u32::MAX),
         queue: pass.capacity(section, "queue"),
-    })
+    };
+    let is_local = dialect == Dialect::Onnx;
+    let (idle, why): (&[&str], _) = if is_local {
+        (&["url", "key", "header"], "with `kind = \"onnx\"`")
+    } else {
+        (&LOCAL, "without `kind = \"onnx\"`")
+    };
+    for key in idle.iter().filter(|key| section.has(key)) {
+        pass.note(section.at(key), Mistake::Idle(section.key(key), why));
+    }
+    for key in LOCAL_NEEDED.iter().filter(|key| is_local && !section.has(key)) {
+        pass.note(section.place, Mistake::Missing(section.key(key)));
+    }
+    is_local.then_some(model)
 }
 
 fn events(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Event> {

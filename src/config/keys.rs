@@ -262,10 +262,24 @@ pub static RULE: Table = Table {
 pub static PROVIDER: Table = Table {
     path: "provider",
     many: true,
-    about: "An upstream that serves models through the OpenAI API.",
+    about: "An upstream that serves models. What is asked in one dialect is only sent to providers \
+            that speak it: nothing is translated.",
     keys: &[
         needed("name", Kind::Name, "Its name in routes, records and metrics. Unique."),
-        needed("url", Kind::Url, "Where it is, with the path before `/chat/completions`."),
+        needed(
+            "url",
+            Kind::Url,
+            "Where it is, with the path before `/chat/completions`, `/responses` or `/messages`: \
+             as a rule it ends in `/v1`.",
+        ),
+        usual(
+            "dialects",
+            Kind::Words(&["openai", "anthropic"]),
+            ("[\"openai\"]", "what most providers speak"),
+            "What it speaks: `openai` for chat completions, responses, completions and embeddings, \
+             `anthropic` for messages and their token counts. Anthropic itself takes its key with \
+             `header = \"x-api-key\"`.",
+        ),
         optional(
             "key",
             Kind::Secret,

@@ -23,6 +23,8 @@ pub enum Kind {
     RulePattern,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A list of these words.
+    Words(&'static [&'static str]),
     /// An address and port.
     Address,
     /// An address and port, or a Unix socket.
@@ -114,6 +116,7 @@ impl Kind {
             Self::Patterns => "a list of names",
             Self::RulePattern => "the name of a guard rule",
             Self::Choice(_) => "one of a few words",
+            Self::Words(_) => "a list of a few words",
             Self::Address => "an address",
             Self::Endpoint => "an address or a Unix socket",
             Self::Endpoints => "a list of addresses",
@@ -157,6 +160,7 @@ impl Kind {
             Self::Metadata | Self::Texts => "a text",
             Self::Files => "the path of a text file",
             Self::Identity => "a header name with a part of the caller",
+            Self::Words(_) => "one of a few words",
             Self::Flag
             | Self::Count(..)
             | Self::Size(..)
@@ -201,10 +205,8 @@ impl Kind {
             Self::RulePattern => "a rule's name such as `\"pii.email\"`, or the beginning of \
                                   names such as `\"pii.*\"`"
                 .to_owned(),
-            Self::Choice(words) => {
-                let quoted: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
-                quoted.join(", ")
-            }
+            Self::Choice(words) => quoted(words),
+            Self::Words(words) => format!("a list of at least one of {}", quoted(words)),
             Self::Address => "an IP address and a port such as `\"127.0.0.1:8080\"`; \
                               `\":8080\"` is loopback; every interface is `\"0.0.0.0:8080\"`"
                 .to_owned(),
@@ -262,4 +264,9 @@ impl Kind {
     pub const fn is_sensitive(self) -> bool {
         matches!(self, Self::Secret | Self::Digests)
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+    quoted.join(", ")
 }

@@ -250,6 +250,7 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::parse;
+    use crate::base::ask::Dialect;
     use crate::config::fault::{Fault, Faults, Mistake};
     use crate::config::keys::{TABLES, TOP};
     use crate::config::model::{Config, Encodings, Pattern, Pinning};
@@ -304,7 +305,9 @@ mod tests {
         assert_eq!(alice[0].as_ref(), "spiffe://example.com/people/alice");
         let openai = config.targets[0].credential.as_ref().unwrap();
         assert_eq!(openai.value.expose(), b"Bearer OPENAI_API_KEY-value");
-        let azure = config.targets[1].credential.as_ref().unwrap();
+        assert_eq!(config.targets[0].dialects, [Dialect::OpenAi]);
+        assert_eq!(config.targets[1].dialects, [Dialect::Anthropic]);
+        let azure = config.targets[2].credential.as_ref().unwrap();
         assert_eq!(
             (azure.header.as_str(), azure.value.expose()),
             ("api-key", &b"AZURE_API_KEY-value"[..])

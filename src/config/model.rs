@@ -1,6 +1,7 @@
 //! The checked configuration: everything is typed, resolved and cross-checked; nothing in it can be
 //! wrong any more. `config::load` makes it from text; the rest of the house only reads it.
 
+use crate::base::ask::Dialect;
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
 use crate::base::hit::{Action, Mode, Style};
@@ -9,7 +10,7 @@ use crate::base::secret::Secret;
 use crate::base::text::Channel;
 use crate::config::guard_rules::{GuardPack, GuardRule};
 use crate::config::judges::Judge;
-use crate::config::profile_model::{GuardOptions, GuardProfile};
+use crate::config::profile_model::{GuardOptions, GuardProfile, Spotlight};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -388,6 +389,8 @@ pub struct Target {
     pub credential: Option<Credential>,
     /// Idle connections kept by each worker.
     pub idle_connections: usize,
+    /// What a provider of models speaks.
+    pub dialects: Vec<Dialect>,
 }
 
 /// How TLS to an upstream is spoken.
@@ -458,6 +461,20 @@ impl Default for Guard {
             packs: Vec::new(),
             rules: Vec::new(),
         }
+    }
+}
+
+impl Guard {
+    /// Whether something is made with a key, and there is none but one of this process.
+    pub fn lacks_key(&self) -> bool {
+        let named = self.profiles.iter().map(|profile| (&profile.actions, &profile.options));
+        let mut all = std::iter::once((&self.actions, &self.options)).chain(named);
+        let keyed =
+            |action: &GuardAction| matches!(action.style, Some(Style::Hash | Style::Pseudonym));
+        self.mask_key.is_none()
+            && all.any(|(actions, options)| {
+                options.spotlight != Spotlight::Off || actions.iter().any(keyed)
+            })
     }
 }
 

@@ -127,7 +127,8 @@ pub(super) const ON_ERROR: Key = usual(
     "on_error",
     ERRORS,
     ("\"closed\"", "a guard that did not run is no pass"),
-    "What becomes of a body that a guard failed on: refused, or passed unseen and so recorded.",
+    "What becomes of a body that a guard failed on: refused, or passed unseen and so recorded. A \
+     stream ends in either case.",
 );
 pub(super) const BUDGET: Key = optional(
     "budget_us",

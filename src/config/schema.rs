@@ -82,6 +82,12 @@ fn shape(kind: Kind) -> Value {
         Kind::Patterns => list("^[^*]*\\*?$"),
         Kind::RulePattern => pattern("^[^*]*\\*?$"),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
+        Kind::Words(words) => json!({
+            "type": "array",
+            "items": { "type": "string", "enum": words },
+            "minItems": 1,
+            "uniqueItems": true,
+        }),
         Kind::Address => pattern("^.*:[0-9]{1,5}$"),
         Kind::Endpoint => pattern("^(.*:[0-9]{1,5}|unix:/.*)$"),
         Kind::Endpoints => list("^(.*:[0-9]{1,5}|unix:/.*)$"),

@@ -1,5 +1,6 @@
 //! Where Ringwall leads: providers, models and MCP servers.
 
+use crate::base::ask::Dialect;
 use crate::base::endpoint::{UNIX_PREFIX, socket_path};
 use crate::base::secret::Secret;
 use crate::config::fault::Mistake;
@@ -37,7 +38,8 @@ pub fn read(pass: &mut Pass<'_>, top: &Section<'_>) -> Upstreams {
         if let Some(name) = pass.text(&section, "name") {
             providers.add(pass, "provider", name.value, (name.place, all.targets.len()));
         }
-        let target = target(pass, &section);
+        let dialects = dialects(pass, &section);
+        let target = Target { dialects, ..target(pass, &section) };
         all.targets.push(target);
     }
     for section in pass.sections(top, &MODEL) {
@@ -89,6 +91,7 @@ pub fn bare_target(
         path: Arc::from(""),
         credential: None,
         idle_connections: BARE_IDLE,
+        dialects: Vec::new(),
     })
 }
 
@@ -114,7 +117,25 @@ pub fn target(pass: &mut Pass<'_>, section: &Section<'_>) -> Target {
         path: Arc::from(url.path),
         credential: credential(pass, section),
         idle_connections: pass.capacity(section, "idle_connections"),
+        dialects: Vec::new(),
     }
+}
+
+/// What a provider speaks.
+fn dialects(pass: &mut Pass<'_>, section: &Section<'_>) -> Vec<Dialect> {
+    let key = section.key("dialects");
+    if !section.has("dialects") {
+        return vec![Dialect::OpenAi];
+    }
+    let mut all = Vec::new();
+    for spot in pass.texts(section, "dialects") {
+        let known = [Dialect::OpenAi, Dialect::Anthropic];
+        match known.into_iter().find(|one| one.name() == spot.value) {
+            Some(one) if !all.contains(&one) => all.push(one),
+            Some(_) | None => pass.note(spot.place, Mistake::InvalidItem(key)),
+        }
+    }
+    all
 }
 
 /// The keys that are about TLS.

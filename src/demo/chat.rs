@@ -3,6 +3,7 @@
 //! It echoes what reached it, so that a user sees what was masked on the way, and gives away a test
 //! card when a prompt says `leak`, so that masking on the way back can be seen too. Pure.
 
+use crate::base::ask::{Api, Dialect};
 use crate::base::numbers::{to_u64, to_usize};
 use crate::demo::knobs::Knobs;
 use serde::Deserialize;
@@ -28,18 +29,28 @@ pub struct Chat {
     pub knobs: Knobs,
     /// Whether a stream was asked for.
     pub is_stream: bool,
-    model: String,
-    said: Said,
+    /// The model that was asked.
+    pub model: String,
+    /// What will be said.
+    pub said: Said,
+    /// What the question costs.
+    pub prompt_tokens: u64,
     choices: u32,
     wants_usage: bool,
-    prompt_tokens: u64,
 }
 
 /// An answer: text, or a call of a tool with its arguments as JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
+pub enum Said {
+    /// Text.
     Text(String),
-    Call { tool: String, arguments: String },
+    /// A call.
+    Call {
+        /// The tool's name.
+        tool: String,
+        /// Its arguments, as JSON text.
+        arguments: String,
+    },
 }
 
 /// Writes a stream, step by step.
@@ -183,12 +194,17 @@ impl Chat {
         out.extend_from_slice(b",\"system_fingerprint\":\"fp_demo\",\"choices\":[");
     }
 
-    fn usage(&self, out: &mut Vec<u8>) {
+    /// What the answer costs.
+    pub fn completion_tokens(&self) -> u64 {
         let said = match &self.said {
             Said::Text(text) => text,
             Said::Call { arguments, .. } => arguments,
         };
-        let completion = tokens(said.len()) * u64::from(self.choices);
+        tokens(said.len()) * u64::from(self.choices)
+    }
+
+    fn usage(&self, out: &mut Vec<u8>) {
+        let completion = self.completion_tokens();
         let (prompt, total) = (self.prompt_tokens, self.prompt_tokens + completion);
         write(
             out,
@@ -217,10 +233,9 @@ impl Stream<'_> {
             }
             Step::Piece(from) => {
                 let rest = self.text.get(from..).unwrap_or_default();
-                let length: usize = rest.chars().take(PIECE_CHARS).map(char::len_utf8).sum();
-                let piece = rest.get(..length).unwrap_or(rest);
+                let piece = pieces(rest).next().unwrap_or(rest);
                 self.each_choice(out, |stream, index, out| stream.piece(index, piece, out));
-                let end = from + length;
+                let end = from + piece.len();
                 self.step = if end < self.text.len() { Step::Piece(end) } else { Step::End };
             }
             Step::End => {
@@ -287,8 +302,16 @@ impl Stream<'_> {
     }
 }
 
-/// Writes the body of an answer that refuses, as OpenAI's error object.
-pub fn refusal(message: &str, code: &str, out: &mut Vec<u8>) {
+/// Writes the body of an answer that refuses, as the dialect's error object.
+pub fn refusal(api: Api, message: &str, code: &str, out: &mut Vec<u8>) {
+    if api.dialect() == Dialect::Anthropic {
+        out.extend_from_slice(
+            b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":",
+        );
+        quote(message, out);
+        out.extend_from_slice(b"},\"request_id\":\"req_demo\"}");
+        return;
+    }
     out.extend_from_slice(b"{\"error\":{\"message\":");
     quote(message, out);
     out.extend_from_slice(b",\"type\":\"demo_error\",\"param\":null,\"code\":");
@@ -315,6 +338,17 @@ fn text_of(content: &RawValue) -> String {
     }
     let parts = serde_json::from_str::<Vec<Part>>(text).unwrap_or_default();
     parts.into_iter().filter_map(|part| part.text).collect::<Vec<_>>().join("\n")
+}
+
+/// A text in the small pieces of a stream.
+pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let length: usize = rest.chars().take(PIECE_CHARS).map(char::len_utf8).sum();
+        let (piece, after) = rest.split_at_checked(length)?;
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 fn answer(prompt: &str, is_result: bool) -> String {

@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod connection;
+pub mod dialects;
 pub mod knobs;
 pub mod mcp_server;
 pub mod model;

@@ -1,5 +1,6 @@
 //! Heads of answers to the client: what passes from the upstream's, and what is ours.
 
+use crate::gateway::clear;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::Refusal;
 use crate::http::encode::response_head;
@@ -18,6 +19,7 @@ const WITHHELD: &[&str] = &[
     "server",
     "strict-transport-security",
     "x-request-id",
+    "x-ringwall-guard",
     "x-accel-buffering",
 ];
 
@@ -40,6 +42,7 @@ pub fn head(
         all.push(("x-ratelimit-remaining-requests", standing.remaining.to_string()));
         all.push(("x-ratelimit-reset-requests", format!("{}s", standing.reset.as_secs().max(1))));
     }
+    all.extend(clear::annotation(exchange).map(|note| ("x-ringwall-guard", note)));
     all.extend_from_slice(ours);
     let own = all.iter().map(|(name, value)| (*name, value.as_bytes()));
     let passing = theirs

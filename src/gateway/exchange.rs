@@ -8,7 +8,7 @@ use crate::base::caller::Caller;
 use crate::base::clock::{Mono, Wall};
 use crate::base::hit::{Direction, Hit};
 use crate::base::ids::{RequestId, TraceContext};
-use crate::base::text::Channel;
+use crate::base::text::{Channel, Unseen};
 use crate::base::usage::Usage;
 use crate::gateway::finish::{self, Outcome};
 use crate::gateway::judge::{Judged, Pending};
@@ -17,9 +17,11 @@ use crate::gateway::route::Leg;
 use crate::gateway::shard::{Deployed, Shard};
 use crate::guard::checks::Context;
 use crate::guard::profile::View;
+use crate::guard::vault::Vault;
 use crate::http::request::RequestHead;
 use crate::limits::shard::{Standing, Stream};
 use http::{Method, StatusCode, Version};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +30,15 @@ pub type Seen = (Direction, Channel, u64);
 
 /// Bytes of a request's body, and of its answer's.
 pub type Bodies = (u64, u64);
+
+/// What guards did not look at within bodies that they saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeftOut {
+    /// Parts without text.
+    pub unseen: Unseen,
+    /// Bytes that some rules were left out on for want of time.
+    pub skipped: u64,
+}
 
 /// Everything that an exchange gathers on its way.
 #[derive(Debug)]
@@ -67,6 +78,10 @@ pub struct Exchange {
     pub passed: Vec<Passed>,
     /// How guards look at it: what is asked, and what is answered.
     pub views: [View; 2],
+    /// What guards did not look at within bodies that they saw, each way.
+    pub left_out: [LeftOut; 2],
+    /// The names that masked values go by.
+    pub vault: Rc<RefCell<Vault>>,
     /// What guards found, both ways.
     pub hits: Vec<Hit>,
     /// What of the request its answer is held against.
@@ -179,6 +194,8 @@ impl Exchange {
             stream: None,
             passed: Vec::with_capacity(8),
             views: [View::new(Direction::Request, 0), View::new(Direction::Response, 0)],
+            left_out: [LeftOut::default(); 2],
+            vault: Rc::default(),
             hits: Vec::new(),
             context: None,
             coverage: Vec::new(),

@@ -1,8 +1,9 @@
 //! *settle*: the one place where an exchange becomes its record and its counts.
 
+use crate::audit::kind::Kind;
 use crate::audit::record::{
-    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Kind, Profiles,
-    Record, Refused, Upstream, Who,
+    Asked, Bytes, CallerText, Decision, Gate as GateLine, Judge as JudgeLine, Profiles, Record,
+    Refused, SKIPPED, UNSEEN, Upstream, Who,
 };
 use crate::base::ask::Ask;
 use crate::base::hit::{Direction, Mode};
@@ -79,8 +80,18 @@ pub fn settle(exchange: &mut Exchange, outcome: Outcome) {
             .collect();
         record.add_coverage(direction.name(), &seen);
     }
-    record.add_unseen(Direction::Request.name(), exchange.unseen.0);
-    record.add_unseen(Direction::Response.name(), exchange.unseen.1);
+    let [there, back] = exchange.left_out;
+    for (direction, out, bytes) in [
+        (Direction::Request, there, exchange.unseen.0),
+        (Direction::Response, back, exchange.unseen.1),
+    ] {
+        if out.unseen.parts > 0 || bytes > 0 {
+            record.add_left_out(direction.name(), UNSEEN, out.unseen.bytes + bytes);
+        }
+        if out.skipped > 0 {
+            record.add_left_out(direction.name(), SKIPPED, out.skipped);
+        }
+    }
     record.upstream = upstream(exchange);
     record.bytes = Bytes { received: exchange.bytes_in, sent: exchange.bytes_out };
     record.micros = micros;
@@ -142,7 +153,7 @@ fn count(exchange: &Exchange, record: &Record) {
 
 fn kind(exchange: &Exchange) -> Kind {
     match exchange.leg {
-        Some(Leg::Chat) => Kind::Chat,
+        Some(Leg::Model(api)) => Kind::of(api),
         Some(Leg::Mcp(_)) => Kind::Mcp,
         Some(Leg::Models) => Kind::Models,
         Some(Leg::Scan) => Kind::Scan,

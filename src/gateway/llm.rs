@@ -1,6 +1,7 @@
 //! The model leg: what a chat request becomes on its way to a provider, and its answer on its way
 //! back.
 
+use crate::base::ask::{Api, Ask, ChatAsk, Dialect};
 use crate::base::judge::Event;
 use crate::base::splice::Splices;
 use crate::base::text::Channel;
@@ -10,7 +11,7 @@ use crate::gateway::clear::{self, StreamGuard};
 use crate::gateway::client::Client;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::refusal::{Gate, Refusal, UpstreamFault, UpstreamFaultKind};
-use crate::gateway::relay::{Dialect, relay};
+use crate::gateway::relay::{self, relay};
 use crate::gateway::reply::Reply;
 use crate::gateway::said::Said;
 use crate::gateway::upstream::{self, Endpoint, Outbound, Proofs, send};
@@ -18,16 +19,13 @@ use crate::guard::inspect::Cleared;
 use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
 use crate::http::sse::SseEvent;
-use crate::llm::answer;
-use crate::llm::chat::ChatRequest;
+use crate::llm::api::{self, AnswerStream};
 use crate::llm::error::{self, ErrorKind};
-use crate::llm::stream::{ChatStream, Flow};
+use crate::llm::request::ChatRequest;
+use crate::llm::stream::Flow;
 use http::{Method, StatusCode};
 use std::sync::Arc;
 
-/// Fields of the client's that a provider may need; all others stay here.
-const PASSING: &[&str] =
-    &["idempotency-key", "openai-beta", "openai-organization", "openai-project", "tracestate"];
 /// What an outside judge reads of an answer.
 const ANSWERED: &[Channel] =
     &[Channel::Assistant, Channel::Reasoning, Channel::Refusal, Channel::ToolArguments];
@@ -55,8 +53,12 @@ pub async fn ask(
     chat: &Chat<'_>,
 ) -> Result<Box<Reply>, Refusal> {
     let plan = Arc::clone(&exchange.deployed.plan);
+    let api = chat.request.ask.api;
     let routes: &[ModelRoute] =
         plan.model(&chat.request.ask.model).map_or(&[], |model| &model.routes);
+    // What a provider does not speak it would not understand, or take for something else.
+    let routes: Vec<&ModelRoute> =
+        routes.iter().filter(|route| plan.target_speaks(route.target, api.dialect())).collect();
     let targets: Vec<usize> = routes.iter().map(|route| route.target).collect();
     let body = |order: usize, cleared: &Cleared| {
         let mut splices: Splices = cleared.splices().clone();
@@ -67,7 +69,7 @@ pub async fn ask(
     };
     let outbound = Outbound {
         method: Method::POST,
-        endpoint: Endpoint::Below("/chat/completions"),
+        endpoint: Endpoint::Below(api.path()),
         fields: fields(exchange, chat.head, chat.request.ask.stream),
         passing: &Fields::default(),
         targets: &targets,
@@ -79,14 +81,13 @@ pub async fn ask(
     Ok(Box::new(reply))
 }
 
-/// Relays the answer to a chat, which asked itself for its usage or did not.
+/// Relays the answer to a chat.
 pub async fn answer(
     exchange: &mut Exchange,
     client: &mut Client,
     reply: Box<Reply>,
-    include_usage: bool,
 ) -> Result<(), Refusal> {
-    let mut dialect = ChatDialect::new(exchange, include_usage);
+    let mut dialect = ModelDialect::new(exchange);
     relay(exchange, client, reply, &mut dialect).await
 }
 
@@ -101,7 +102,13 @@ pub fn fields(exchange: &Exchange, head: &RequestHead, stream: bool) -> Vec<upst
         ("x-request-id", exchange.id.to_string().into_bytes()),
         ("traceparent", exchange.trace.to_string().into_bytes()),
     ];
-    for name in PASSING {
+    let dialect = match &exchange.ask {
+        Some(Ask::Chat(ask)) => ask.api.dialect(),
+        Some(Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server) | None => {
+            Dialect::OpenAi
+        }
+    };
+    for name in api::passing(dialect) {
         if let Some(value) = head.fields.get(name) {
             fields.push((name, value.to_vec()));
         }
@@ -109,24 +116,25 @@ pub fn fields(exchange: &Exchange, head: &RequestHead, stream: bool) -> Vec<upst
     fields
 }
 
-struct ChatDialect {
-    stream: ChatStream,
+struct ModelDialect {
+    api: Api,
+    stream: AnswerStream,
     guard: StreamGuard,
     target: Arc<str>,
 }
 
-impl ChatDialect {
-    fn new(exchange: &Exchange, include_usage: bool) -> Self {
+impl ModelDialect {
+    fn new(exchange: &Exchange) -> Self {
+        let nothing = ChatAsk::default();
+        let ask = if let Some(Ask::Chat(ask)) = &exchange.ask { ask } else { &nothing };
         let target = exchange
             .upstream
             .as_ref()
             .and_then(|used| exchange.deployed.plan.config.targets.get(used.target));
-        let mut stream = ChatStream::new(include_usage);
-        if !exchange.deployed.plan.config.guard.enabled {
-            stream.keep_logprobs();
-        }
+        let guarded = exchange.deployed.plan.config.guard.enabled;
         Self {
-            stream,
+            api: ask.api,
+            stream: AnswerStream::new(ask, guarded),
             guard: StreamGuard::of(exchange),
             target: target.map_or_else(|| Arc::from("none"), |entry| Arc::clone(&entry.name)),
         }
@@ -146,17 +154,17 @@ impl ChatDialect {
     }
 }
 
-impl Dialect for ChatDialect {
+impl relay::Dialect for ModelDialect {
     fn whole(&mut self, exchange: &mut Exchange, raw: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let json = exchange.shard.reader.borrow_mut().read(&raw);
         let json = json.map_err(|_unreadable| self.unreadable())?;
-        let read = answer::read(&json);
+        let read = api::answer(self.api, &json);
         exchange.usage = read.usage;
         let mut splices = clear::answer(exchange, &raw, &read.text)?;
         if splices.is_empty() {
             return Ok(raw);
         }
-        answer::hide_logprobs(&json, &mut splices);
+        api::hide_logprobs(self.api, &json, &mut splices);
         Ok(splices.apply(&raw))
     }
 
@@ -172,7 +180,7 @@ impl Dialect for ChatDialect {
             return Ok(false);
         }
         let mut reader = exchange.shard.reader.borrow_mut();
-        match self.stream.event(&event.data, &mut reader, &mut self.guard, out) {
+        match self.stream.event(&event, &mut reader, &mut self.guard, out) {
             Ok(Flow::Continue) => Ok(false),
             Ok(Flow::Done) => Ok(true),
             Err(_fault) => Err(self.blame()),
@@ -191,8 +199,12 @@ impl Dialect for ChatDialect {
         Ok(Vec::new())
     }
 
-    fn opaque(&mut self, _exchange: &Exchange, status: StatusCode) -> Vec<u8> {
+    fn opaque(&mut self, exchange: &Exchange, status: StatusCode) -> Vec<u8> {
         let message = format!("The upstream `{}` answered {}.", self.target, status.as_u16());
+        if self.api.dialect() == Dialect::Anthropic {
+            let id = exchange.id.to_string();
+            return error::anthropic_body(status.as_u16(), &message, "upstream_error", &id);
+        }
         let kind = ErrorKind::of_status(status.as_u16());
         error::body(kind, &message, "upstream_error", None)
     }
@@ -209,7 +221,7 @@ impl Dialect for ChatDialect {
     fn said(&self, exchange: &Exchange, body: &[u8]) -> Result<Said, Refusal> {
         let json = exchange.shard.reader.borrow_mut().read(body);
         let json = json.map_err(|_unreadable| self.unreadable())?;
-        Ok(Said::of(&answer::read(&json).text, ANSWERED))
+        Ok(Said::of(&api::answer(self.api, &json).text, ANSWERED))
     }
 
     fn listen(&mut self) {

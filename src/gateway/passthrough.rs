@@ -340,6 +340,7 @@ mod tests {
             path: "".into(),
             credential: Some(Credential { header, value: Secret::new(b"k") }),
             idle_connections: 0,
+            dialects: Vec::new(),
         };
         let passage = Passage { head: &head(fields), raw: b"", is_decoded, route: 0 };
         let fields = passing(passage, Some(&caller), &route(), Some(&target));

@@ -3,14 +3,17 @@
 //! Built once for each deploy, off the workers, since the rules' database takes a while. Exchanges
 //! hold on to the plan they began with.
 
+use crate::base::ask::Dialect;
 use crate::base::clock::Wall;
 use crate::base::map::Map;
 use crate::config::model::{Config, McpServer, Model};
+use crate::gateway::clear::OWN_RULES;
 use crate::gateway::host::Host;
 use crate::gateway::judge::rule_name;
 use crate::gateway::pressure::Pressure;
 use crate::guard::pack::PackFault;
 use crate::guard::rules::Rules;
+use crate::guard::vault::MaskKey;
 use crate::identity::keys::KeyTable;
 use crate::limits::ledger::Ledger;
 use crate::mcp::session::Seal;
@@ -37,6 +40,8 @@ pub struct Plan {
     pub ledger: Arc<Ledger>,
     /// Gate *Cleared*.
     pub rules: Arc<Rules>,
+    /// What masked values are named with.
+    pub mask_key: MaskKey,
     /// Seals MCP sessions; the key lives as long as the process.
     pub seal: Arc<Seal>,
     /// Whether memory is short; one for the life of the process.
@@ -85,6 +90,10 @@ impl Plan {
         before: Option<&Self>,
     ) -> Result<Self, PlanFault> {
         let rules = Arc::new(Rules::compile(&config.guard).map_err(PlanFault::Pack)?);
+        let mask_key = match &config.guard.mask_key {
+            Some(secret) => MaskKey::new(secret.expose()),
+            None => MaskKey::new(seal.derive(b"ringwall mask key").expose()),
+        };
         let listener_tls = config
             .listeners
             .iter()
@@ -120,6 +129,7 @@ impl Plan {
             ledger: ledger(&config, before),
             labels: Arc::new(labels(&config, &rules)),
             rules,
+            mask_key,
             seal,
             certificates: shown(&config),
             listener_tls,
@@ -134,6 +144,16 @@ impl Plan {
     /// The model of that public name.
     pub fn model(&self, name: &str) -> Option<&Model> {
         self.models.get(name).and_then(|index| self.config.models.get(*index))
+    }
+
+    /// Whether some provider of a model speaks a dialect.
+    pub fn speaks(&self, model: &Model, dialect: Dialect) -> bool {
+        model.routes.iter().any(|route| self.target_speaks(route.target, dialect))
+    }
+
+    /// Whether a target speaks a dialect.
+    pub fn target_speaks(&self, target: usize, dialect: Dialect) -> bool {
+        self.config.targets.get(target).is_some_and(|entry| entry.dialects.contains(&dialect))
     }
 
     /// The MCP server of that name.
@@ -167,9 +187,11 @@ fn ledger(config: &Config, before: Option<&Plan>) -> Arc<Ledger> {
 fn labels(config: &Config, rules: &Rules) -> Labels {
     let policy = config.rules.iter().map(|rule| Arc::clone(&rule.name));
     let judges = (0..config.judges.len()).map(|index| rule_name(config, index));
+    let own = OWN_RULES.map(Arc::from);
+    let rules = rules.names().map(Arc::clone).chain(policy).chain(judges).chain(own);
     Labels {
         models: Names::new(config.models.iter().map(|model| Arc::clone(&model.name))),
-        rules: Names::new(rules.names().map(Arc::clone).chain(policy).chain(judges)),
+        rules: Names::new(rules),
         targets: config.targets.iter().map(|target| Arc::clone(&target.name)).collect(),
     }
 }

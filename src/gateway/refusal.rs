@@ -10,7 +10,7 @@ use crate::http::coding::CodingFault;
 use crate::http::head::HeadFault;
 use crate::identity::keys::IdentityFault;
 use crate::limits::shard::{Exceeded, LimitKind};
-use crate::llm::chat::ChatFault;
+use crate::llm::request::ChatFault;
 use crate::mcp::message::McpFault;
 use crate::mcp::session::SessionFault;
 use crate::mcp::transport::TransportFault;
@@ -373,7 +373,8 @@ fn route_message(fault: RouteFault) -> String {
         }
         RouteFault::Method(allowed) => format!("This path takes {allowed} only."),
         RouteFault::NotFound => "There is nothing at this path. Ringwall serves \
-            /v1/chat/completions, /v1/models and /mcp/{server}."
+            /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions, /v1/embeddings, \
+            /v1/models and /mcp/{server}."
             .into(),
     }
 }

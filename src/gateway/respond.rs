@@ -1,9 +1,10 @@
 //! The one place that says no to a caller, in the caller's own dialect.
 //!
-//! OpenAI clients read an error object; MCP clients read a JSON-RPC error, or, where a tool call
-//! was understood and then refused, a tool result with `isError` that the model itself can act on.
+//! OpenAI's and Anthropic's clients read an error object, each its own; MCP clients read a JSON-RPC
+//! error, or, where a tool call was understood and then refused, a tool result with `isError` that
+//! the model itself can act on.
 
-use crate::base::ask::Ask;
+use crate::base::ask::{Ask, Dialect};
 use crate::base::ids::RequestId;
 use crate::base::numbers::to_u64;
 use crate::gateway::answer::{self, Field};
@@ -34,7 +35,12 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
         (Some(Leg::Mcp(_)), _) => {
             (refusal.status(), json_rpc(exchange.ask.as_ref(), refusal, &exchange.id))
         }
-        (Some(Leg::Chat | Leg::Models | Leg::Route(_) | Leg::Scan | Leg::Server) | None, _) => {
+        (Some(Leg::Model(api)), _) if api.dialect() == Dialect::Anthropic => {
+            let (status, id) = (refusal.status(), exchange.id.to_string());
+            let message = refusal.message();
+            (status, error::anthropic_body(status.as_u16(), &message, refusal.code(), &id))
+        }
+        (Some(Leg::Model(_) | Leg::Models | Leg::Route(_) | Leg::Scan | Leg::Server) | None, _) => {
             let param = if let Refusal::Chat(fault) = refusal { fault.param } else { None };
             let status = refusal.status();
             let kind = ErrorKind::of_status(status.as_u16());
@@ -44,6 +50,10 @@ pub fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Result<Vec<u8>, Ref
     let mut ours = fields(refusal);
     if matches!(refusal, Refusal::Route(RouteFault::Encoding)) {
         ours.push(("accept-encoding", decode::accepted(exchange).into()));
+    }
+    if matches!(exchange.leg, Some(Leg::Model(api)) if api.dialect() == Dialect::Anthropic) {
+        // Where Anthropic's clients look for it.
+        ours.push(("request-id", exchange.id.to_string()));
     }
     let length = BodyLength::Exact(to_u64(body.len()));
     let mut out = answer::head(exchange, status, None, &ours, length)?;

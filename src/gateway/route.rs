@@ -4,6 +4,7 @@
 //! sent. A path that passes to an upstream must have one reading only: one that another server
 //! could read as a path of another leg is refused.
 
+use crate::base::ask::Api;
 use crate::config::model::Route;
 use crate::guard::airs;
 use crate::http::coding;
@@ -14,8 +15,8 @@ use http::Method;
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leg {
-    /// `POST /v1/chat/completions`
-    Chat,
+    /// `POST` to an endpoint of models, such as `/v1/chat/completions`.
+    Model(Api),
     /// `POST`, `GET` or `DELETE /mcp/{server}`; the server's name.
     Mcp(String),
     /// `GET /v1/models`
@@ -43,6 +44,8 @@ pub enum RouteFault {
     NotFound,
 }
 
+/// What the paths of models begin with.
+const VERSION: &str = "/v1";
 /// What a passthrough route takes: `CONNECT` and `TRACE` speak to us, and what nobody registered
 /// may mean anything to an upstream.
 pub const ROUTE_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -61,7 +64,7 @@ impl Table<'_> {
     pub fn find(&self, head: &RequestHead) -> Result<Leg, RouteFault> {
         let leg = self.leg_of(&head.path).ok_or(RouteFault::NotFound)?;
         let allowed = match leg {
-            Leg::Chat | Leg::Scan => "POST",
+            Leg::Model(_) | Leg::Scan => "POST",
             Leg::Mcp(_) => "POST, GET, DELETE",
             Leg::Models => "GET",
             Leg::Route(_) | Leg::Server => ROUTE_METHODS,
@@ -115,14 +118,19 @@ impl Table<'_> {
 
 /// The legs that Ringwall models itself.
 fn own_leg(path: &str, same: fn(&str, &str) -> bool) -> Option<Leg> {
-    if same(path, "/v1/chat/completions") {
-        return Some(Leg::Chat);
-    }
     if same(path, airs::PATH) {
         return Some(Leg::Scan);
     }
-    if same(path, "/v1/models") {
-        return Some(Leg::Models);
+    if let Some((version, endpoint)) = path.split_at_checked(VERSION.len())
+        && same(version, VERSION)
+    {
+        if same(endpoint, "/models") {
+            return Some(Leg::Models);
+        }
+        let api = Api::ALL.into_iter().find(|api| same(endpoint, api.path()));
+        if let Some(api) = api {
+            return Some(Leg::Model(api));
+        }
     }
     let server = path.strip_prefix("/mcp/")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -153,6 +161,7 @@ fn check_body_form(head: &RequestHead) -> Result<(), RouteFault> {
 #[cfg(test)]
 mod tests {
     use super::{Leg, RouteFault, Table};
+    use crate::base::ask::Api;
     use crate::config::model::Route;
     use crate::http::head::{HeadBounds, Parsed};
     use crate::http::request::parse_request;
@@ -185,7 +194,10 @@ mod tests {
     #[test]
     fn each_path_takes_its_methods_and_only_json() {
         let json = "content-type: application/json; charset=utf-8";
-        assert_eq!(route(&format!("POST /v1/chat/completions HTTP/1.1\n{json}")), Ok(Leg::Chat));
+        for api in Api::ALL {
+            let head = format!("POST /v1{} HTTP/1.1\n{json}", api.path());
+            assert_eq!(route(&head), Ok(Leg::Model(api)));
+        }
         assert_eq!(route("GET /v1/models HTTP/1.1"), Ok(Leg::Models));
         assert_eq!(route("DELETE /mcp/a.b-c HTTP/1.1"), Ok(Leg::Mcp("a.b-c".into())));
         assert_eq!(route("GET /v1/chat/completions HTTP/1.1"), Err(RouteFault::Method("POST")));
@@ -200,7 +212,16 @@ mod tests {
             let odd = format!("POST /mcp/x HTTP/1.1\n{json}\ncontent-encoding: {coding}");
             assert_eq!(route(&odd), Err(RouteFault::Encoding), "{coding}");
         }
-        for lost in ["/", "/v1/models/", "/V1/models", "/mcp/", "/mcp/a/b", "/mcp/a%2fb"] {
+        for lost in [
+            "/",
+            "/v1/messages/",
+            "/v1/responses/x",
+            "/v1/models/",
+            "/V1/models",
+            "/mcp/",
+            "/mcp/a/b",
+            "/mcp/a%2fb",
+        ] {
             let head = format!("GET {lost} HTTP/1.1");
             assert_eq!(route(&head), Err(RouteFault::NotFound), "{lost}");
         }

@@ -89,9 +89,10 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::Said;
+    use crate::base::ask::Api;
     use crate::base::json::Reader;
     use crate::base::text::Channel;
-    use crate::llm::chat;
+    use crate::llm::api;
     use std::ops::Range;
 
     fn one(mask: Range<usize>) -> [Range<usize>; 1] {
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn a_mask_lands_on_the_raw_text_of_each_segment_it_touches() {
         let json = Reader::default().read(CHAT.as_bytes()).unwrap();
-        let request = chat::read(CHAT.as_bytes(), &json).unwrap();
+        let request = api::read(Api::Chat, CHAT.as_bytes(), &json).unwrap();
         let said = Said::of(&request.text, &[Channel::User]);
         assert_eq!(said.text, "card 4111\nand 42");
         let masked = said.splices(CHAT.as_bytes(), &[5..9, 14..16]).apply(CHAT.as_bytes());

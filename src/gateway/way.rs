@@ -38,8 +38,9 @@ use crate::http::head::BodyLength;
 use crate::http::request::RequestHead;
 use crate::identity::keys::{Identified, IdentityFault, Presented};
 use crate::limits::shard::Lease;
-use crate::llm::chat::{self, ChatRequest};
+use crate::llm::api;
 use crate::llm::models;
+use crate::llm::request::{ChatFault, ChatRequest};
 use crate::mcp::message::{self, MessageKind};
 use crate::mcp::session::Claims;
 use crate::mcp::transport::{self, Era};
@@ -129,9 +130,8 @@ async fn way(
         Form::Chat(request) => {
             let chat = Chat { head, raw: &raw, request: &request };
             let reply = Box::pin(llm::ask(proofs, exchange, client, &chat)).await?;
-            let include_usage = request.ask.include_usage;
             drop((request, raw, cleared));
-            Box::pin(llm::answer(exchange, client, reply, include_usage)).await?;
+            Box::pin(llm::answer(exchange, client, reply)).await?;
         }
         Form::Mcp { ask, session, text } => {
             let call = Call { head, raw: &raw, session: session.as_ref() };
@@ -238,9 +238,9 @@ fn form(
             exchange.ask = Some(Ask::Server);
             Form::Server
         }
-        Leg::Chat => {
+        Leg::Model(endpoint) => {
             let json = exchange.shard.reader.borrow_mut().read(raw).map_err(Refusal::Json)?;
-            let request = chat::read(raw, &json).map_err(Refusal::Chat)?;
+            let request = api::read(*endpoint, raw, &json).map_err(Refusal::Chat)?;
             exchange.ask = Some(Ask::Chat(request.ask.clone()));
             Form::Chat(Box::new(request))
         }
@@ -332,9 +332,15 @@ fn permit(exchange: &mut Exchange, identified: &Identified) -> Result<Permit, Re
     // Only who may use a name learns that there is nothing behind it.
     let plan = &exchange.deployed.plan;
     match ask {
-        Ask::Chat(chat) if plan.model(&chat.model).is_none() => return Err(Refusal::NoModel),
+        Ask::Chat(chat) => match plan.model(&chat.model) {
+            None => return Err(Refusal::NoModel),
+            Some(model) if !plan.speaks(model, chat.api.dialect()) => {
+                return Err(Refusal::Chat(ChatFault::unspoken(chat)));
+            }
+            Some(_) => {}
+        },
         Ask::Mcp(mcp) if plan.server(&mcp.server).is_none() => return Err(Refusal::NoServer),
-        Ask::Chat(_) | Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server => {}
+        Ask::Mcp(_) | Ask::Models | Ask::Route(_) | Ask::Scan | Ask::Server => {}
     }
     exchange.pass(Gate::Permit, Some(Arc::clone(permit.rule())));
     Ok(permit)

@@ -4,6 +4,8 @@
 //! hide behind `\u0034`, and keeps the way back to the raw text. Text that is not JSON passes as it
 //! is: this decides where to look and refuses nothing.
 
+use std::ops::Range;
+
 /// One character as a reader of the JSON would see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -13,6 +15,15 @@ pub struct Unit {
     pub raw: usize,
     /// Whether it stands outside of strings.
     pub bare: bool,
+    /// Whether it is part of the name of an object's member.
+    pub key: bool,
+}
+
+impl Unit {
+    /// A character of a text that is no JSON.
+    pub const fn plain(letter: char) -> Self {
+        Self { letter, raw: letter.len_utf8(), bare: false, key: false }
+    }
 }
 
 /// Where in a JSON text one is.
@@ -21,6 +32,39 @@ pub struct Lexer {
     inside: bool,
     /// An escape that is not complete, with its backslash.
     escape: String,
+    nesting: Nesting,
+}
+
+/// What one is within, as far as it tells names of members from values.
+#[derive(Debug, Default)]
+struct Nesting {
+    /// A bit for each level, the innermost last: whether it is an object.
+    objects: u64,
+    depth: u32,
+    /// Whether the next string is the name of a member, or this one is.
+    key: bool,
+}
+
+impl Nesting {
+    /// A character outside of strings.
+    fn take(&mut self, next: char) {
+        match next {
+            '{' | '[' => {
+                self.depth = self.depth.saturating_add(1);
+                self.objects = (self.objects << 1) | u64::from(next == '{');
+                self.key = next == '{';
+            }
+            '}' | ']' => {
+                self.depth = self.depth.saturating_sub(1);
+                // Deeper than 64 levels what comes back is unknown, and taken for an object.
+                self.objects = (self.objects >> 1) | (1 << 63);
+                self.key = false;
+            }
+            ',' => self.key = self.depth > 0 && self.objects & 1 == 1,
+            ':' => self.key = false,
+            _ => {}
+        }
+    }
 }
 
 /// The way from offsets in decoded text back to the raw text, as far as still needed.
@@ -30,6 +74,8 @@ pub struct RawMap {
     steps: Vec<(usize, usize)>,
     decoded: usize,
     raw: usize,
+    /// Where names of members are, decoded.
+    keys: Vec<Range<usize>>,
 }
 
 impl Lexer {
@@ -43,18 +89,22 @@ impl Lexer {
             (true, '\\') => self.escape.push(next),
             (_, '"') => {
                 self.inside = !self.inside;
-                out.push(plain(next, false));
+                out.push(self.unit(next));
             }
-            (true, _) => out.push(plain(next, false)),
-            // The colon after a key separates, where it would be part of a value in a string.
-            (false, ':') => out.push(plain(',', true)),
-            (false, _) => out.push(plain(next, true)),
+            (true, _) => out.push(self.unit(next)),
+            (false, _) => {
+                self.nesting.take(next);
+                // The colon after a key separates, where it would be part of a value in a string.
+                let letter = if next == ':' { ',' } else { next };
+                out.push(Unit { letter, raw: next.len_utf8(), bare: true, key: false });
+            }
         }
     }
 
     /// The text has ended: an escape that was begun is what it is.
     pub fn finish(&mut self, out: &mut Vec<Unit>) {
-        out.extend(self.escape.drain(..).map(|letter| plain(letter, false)));
+        let key = self.nesting.key;
+        out.extend(self.escape.drain(..).map(|letter| Unit { key, ..Unit::plain(letter) }));
     }
 
     fn go_on(&mut self, next: char, out: &mut Vec<Unit>) {
@@ -94,7 +144,7 @@ impl Lexer {
             _ => None,
         };
         if let Some(letter) = letter {
-            out.push(Unit { letter, raw: self.escape.len(), bare: false });
+            out.push(Unit { raw: self.escape.len(), ..self.unit(letter) });
             self.escape.clear();
         }
     }
@@ -103,15 +153,20 @@ impl Lexer {
     fn give_up(&mut self, out: &mut Vec<Unit>) {
         let escape = std::mem::take(&mut self.escape);
         let rest = if let Some((_, rest)) = escape.split_at_checked(6) {
-            out.push(Unit { letter: char::REPLACEMENT_CHARACTER, raw: 6, bare: false });
+            out.push(Unit { raw: 6, ..self.unit(char::REPLACEMENT_CHARACTER) });
             rest
         } else {
-            out.push(plain('\\', false));
+            out.push(self.unit('\\'));
             escape.get(1..).unwrap_or_default()
         };
         for letter in rest.chars() {
             self.take(letter, out);
         }
+    }
+
+    /// A character of a string.
+    const fn unit(&self, letter: char) -> Unit {
+        Unit { key: self.nesting.key, ..Unit::plain(letter) }
     }
 
     fn code(&self, at: usize) -> Option<u32> {
@@ -121,7 +176,7 @@ impl Lexer {
 
 impl Default for RawMap {
     fn default() -> Self {
-        Self { steps: vec![(0, 0)], decoded: 0, raw: 0 }
+        Self { steps: vec![(0, 0)], decoded: 0, raw: 0, keys: Vec::new() }
     }
 }
 
@@ -129,6 +184,13 @@ impl RawMap {
     /// A unit follows.
     pub fn push(&mut self, unit: Unit) {
         let length = unit.letter.len_utf8();
+        if unit.key {
+            let end = self.decoded + length;
+            match self.keys.last_mut() {
+                Some(last) if last.end == self.decoded => last.end = end,
+                Some(_) | None => self.keys.push(self.decoded..end),
+            }
+        }
         self.decoded += length;
         self.raw += unit.raw;
         if length != unit.raw {
@@ -143,15 +205,28 @@ impl RawMap {
         step.map_or(decoded, |(from, raw)| raw + (decoded - from))
     }
 
+    /// Whether a decoded offset is within the name of a member.
+    pub fn is_key(&self, decoded: usize) -> bool {
+        let after = self.keys.partition_point(|key| key.end <= decoded);
+        self.keys.get(after).is_some_and(|key| key.start <= decoded)
+    }
+
     /// Offsets below `decoded` are not asked for any more.
     pub fn forget(&mut self, decoded: usize) {
         let after = self.steps.partition_point(|(from, _)| *from <= decoded);
         self.steps.drain(..after.saturating_sub(1));
+        let over = self.keys.partition_point(|key| key.end <= decoded);
+        self.keys.drain(..over);
     }
 }
 
-const fn plain(letter: char, bare: bool) -> Unit {
-    Unit { letter, raw: letter.len_utf8(), bare }
+/// The text of a piece of JSON that stands within a string.
+pub fn decoded(raw: &str) -> String {
+    let mut lexer = Lexer { inside: true, ..Lexer::default() };
+    let mut units = Vec::new();
+    raw.chars().for_each(|next| lexer.take(next, &mut units));
+    lexer.finish(&mut units);
+    units.iter().map(|unit| unit.letter).collect()
 }
 
 #[cfg(test)]

@@ -111,6 +111,6 @@ impl Hidden {
     }
 
     fn push(&mut self, rule: u16, action: Action, span: std::ops::Range<usize>, is_rest: bool) {
-        self.found.push(Found { span, rule, action, is_bare: false, is_rest });
+        self.found.push(Found { is_rest, ..Found::new(span, rule, action) });
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Cleared`] is the guard gate's proof; only this file can make it.
 
+use crate::base::clock::Clock;
 use crate::base::hit::{Action, Hit};
 use crate::base::numbers::to_u64;
 use crate::base::splice::Splices;
@@ -22,6 +23,7 @@ use crate::guard::rules::{GATE, Rules, is_word};
 use crate::guard::run::Found;
 use crate::guard::seams::{crossings, over_messages};
 use crate::guard::search::{BlockedBy, Search, Source};
+use crate::guard::vault::Vault;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub struct Matcher {
     rules: Arc<Rules>,
     scratch: Scratch,
     candidates: Vec<Candidate>,
+    clock: Clock,
     spots: Vec<Spot>,
     memory: Memory,
 }
@@ -48,6 +51,7 @@ pub struct Cleared {
     splices: Splices,
     hits: Vec<Hit>,
     coverage: Coverage,
+    skipped: u64,
 }
 
 /// Where a hit lies in the decoded text, for tools that show or measure it.
@@ -77,6 +81,16 @@ impl Cleared {
     /// The masks.
     pub const fn splices(&self) -> &Splices {
         &self.splices
+    }
+
+    /// How many bytes rules were left out on, for want of time.
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// More edits of the body: what else keeps it safe.
+    pub const fn edits(&mut self) -> &mut Splices {
+        &mut self.splices
     }
 
     /// The masks, to be joined with other edits of the body.
@@ -109,6 +123,7 @@ impl Matcher {
             rules,
             scratch,
             candidates: Vec::new(),
+            clock: Clock::machine(),
             spots: Vec::new(),
             memory: Memory::default(),
         })
@@ -124,6 +139,11 @@ impl Matcher {
         &self.scratch
     }
 
+    /// Lets a body pass that could not be inspected, where the configuration says so.
+    pub fn waive() -> Cleared {
+        Cleared::default()
+    }
+
     /// Where each hit of the last inspection lies, in the order of its hits.
     pub fn spots(&self) -> &[Spot] {
         &self.spots
@@ -136,16 +156,17 @@ impl Matcher {
         text: &Text,
         view: impl Into<View>,
     ) -> Result<Cleared, Blocked> {
-        self.clear_with(raw, text, view.into(), None)
+        self.clear_with(raw, text, view.into(), (None, &mut Vault::default()))
     }
 
-    /// The same for an answer that is held against its request.
+    /// The same, with the names that values go by, and for an answer that is held against its
+    /// request.
     pub fn clear_with(
         &mut self,
         raw: &[u8],
         text: &Text,
         view: View,
-        context: Option<&Context>,
+        (context, vault): (Option<&Context>, &mut Vault),
     ) -> Result<Cleared, Blocked> {
         self.spots.clear();
         if !self.rules.is_enabled() {
@@ -156,7 +177,7 @@ impl Matcher {
         let whole = recalled.part == (0..text.segments().len());
         let told = self.told(&recalled, text, view, context);
         let part = (!whole).then(|| text.part(recalled.part.clone()));
-        let mut done = self.look(raw, part.as_ref().unwrap_or(text), view, told);
+        let mut done = self.look(raw, part.as_ref().unwrap_or(text), view, (told, vault));
         for spot in &mut self.spots {
             spot.segment += recalled.part.start;
         }
@@ -201,9 +222,13 @@ impl Matcher {
         raw: &[u8],
         text: &Text,
         view: View,
-        told: Vec<Finding>,
+        (told, vault): (Vec<Finding>, &mut Vault),
     ) -> Result<Cleared, Blocked> {
         let mut cleared = Cleared::default();
+        let profile = self.rules.profiles().options(view.profile);
+        let limit = profile.and_then(|options| options.budget);
+        let until = limit.map(|limit| (self.clock.mono(), limit));
+        let is_late = || until.is_some_and(|(began, limit)| self.clock.mono().since(began) > limit);
         self.candidates.clear();
         let database = self.rules.database();
         let scan = database.scan(text.joined(), &self.scratch, &mut self.candidates);
@@ -211,6 +236,7 @@ impl Matcher {
         let normal = Normal::of(text);
         let looker = Looker { rules, scratch: &self.scratch, view };
         let phrases = in_text(looker, text, normal.as_ref(), &self.candidates, scan);
+        let view = View { hurried: is_late(), ..view };
         let mut noted = detect::in_text(rules, text, view);
         noted.extend(phrases.into_iter().map(Phrase::found));
         noted.extend(told);
@@ -230,9 +256,13 @@ impl Matcher {
         let places = Places::new(&self.candidates, scan);
         let places = if normal.is_none() { places.all_even() } else { places };
         let spots = &mut self.spots;
-        let mut inspection = Inspection { search, places, hits: Vec::new(), spots };
+        let mut inspection = Inspection { search, places, vault, hits: Vec::new(), spots };
         let mut noted = noted.into_iter().peekable();
         for (index, segment) in text.segments().iter().enumerate() {
+            if inspection.search.view.hurried || is_late() {
+                inspection.search.view.hurried = true;
+                cleared.skipped += to_u64(segment.at.len());
+            }
             let splices = &mut cleared.splices;
             let mut done = Ok(());
             while done.is_ok()
@@ -257,6 +287,7 @@ impl Matcher {
 struct Inspection<'a> {
     search: Search<'a>,
     places: Places<'a>,
+    vault: &'a mut Vault,
     hits: Vec<Hit>,
     spots: &'a mut Vec<Spot>,
 }
@@ -286,8 +317,7 @@ impl Inspection<'_> {
             }
             self.note(one.rule, (index, segment), Some(&one.span))?;
             if one.action == Action::Mask {
-                let value = Value { rule: one.rule, text: masks.value(text, &one.span) };
-                let mask = written(search.rules, search.view, value);
+                let mask = written(&search, &masks.value(text, &one), self.vault);
                 masks.write(&one.span, &mask, one.is_bare, splices);
             }
         }
@@ -304,8 +334,9 @@ impl Inspection<'_> {
             if one.action != Action::Mask {
                 continue;
             }
-            let value = Value { rule: one.rule, text: &one.value };
-            let mut mask = written(search.rules, search.view.on(segment), value);
+            let value = Value::whole(one.rule, &one.value);
+            let on = Search { view: search.view.on(segment), ..search };
+            let mut mask = written(&on, &value, self.vault);
             for (index, span) in &one.masks {
                 let Some(segment) = text.segments().get(*index) else { continue };
                 Masks::new(segment, raw).write(span, &mask, false, splices);
@@ -324,6 +355,7 @@ impl Inspection<'_> {
     ) -> Result<(), Arc<str>> {
         let view = self.search.view.on(segment.1);
         let action = self.search.rules.get(rule).map(|rule| rule.action(view));
+        let action = action.filter(|action| *action != Action::Allow);
         action.map_or(Ok(()), |action| self.act(rule, action, segment, span))
     }
 
@@ -422,6 +454,7 @@ fn look_at_json(
     let mut found = Vec::new();
     layers.drain(&mut found);
     for one in &mut found {
+        one.is_key = map.is_key(one.span.start - base);
         one.span = map.raw(one.span.start - base)..map.raw(one.span.end - base);
     }
     Ok(found)

@@ -59,7 +59,7 @@ impl Layers {
         let at = self.plain.taken();
         self.plain.take(next, bare, search)?;
         if self.fork.is_on {
-            self.fork.take(Unit { letter: next, raw: next.len_utf8(), bare }, search)?;
+            self.fork.take(Unit { bare, ..Unit::plain(next) }, search)?;
             self.join();
         }
         if !next.is_ascii() || self.hidden.is_on() {
@@ -249,13 +249,7 @@ mod tests {
 
     #[test]
     fn masks_that_overlap_become_one() {
-        let found = |start, end| Found {
-            span: start..end,
-            rule: 0,
-            action: Action::Mask,
-            is_bare: false,
-            is_rest: false,
-        };
+        let found = |start, end| Found::new(start..end, 0, Action::Mask);
         let (mut masked, mut out) = (0, Vec::new());
         for one in [found(2, 6), found(3, 5), found(4, 9), found(9, 10)] {
             tell(one, &mut masked, &mut out);

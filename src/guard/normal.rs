@@ -152,7 +152,7 @@ impl Normalizer {
     }
 
     fn fold_into(&mut self, layer: usize, unit: Unit, out: &mut Vec<Unit>) {
-        let with = |letter, raw| Unit { letter, raw, bare: unit.bare };
+        let with = |letter, raw| Unit { letter, raw, ..unit };
         // What is gone already stays so.
         let folded = if unit.letter == GONE && layer > 0 { Fold::Same } else { fold(unit.letter) };
         self.is_folded |= folded != Fold::Same;
@@ -342,7 +342,7 @@ fn push_normal(said: &str, joined: &mut String, units: &mut Vec<Unit>) -> Option
         at = odd;
         // On until nothing is held.
         for letter in said.get(odd..).unwrap_or_default().chars() {
-            let unit = Unit { letter, raw: letter.len_utf8(), bare: false };
+            let unit = Unit::plain(letter);
             normalizer.take(unit, units);
             at += unit.raw;
             add(units, joined, &mut way);

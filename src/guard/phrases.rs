@@ -268,7 +268,7 @@ impl Meant {
             }
             let Some(letter) = rest.chars().next() else { return };
             let raw = letter.len_utf8();
-            self.normalizer.take(Unit { letter, raw, bare: false }, &mut self.units);
+            self.normalizer.take(Unit { raw, ..Unit::plain(letter) }, &mut self.units);
             self.take_units();
             rest = rest.get(raw..).unwrap_or_default();
         }

@@ -22,12 +22,14 @@ pub struct View {
     pub profile: u16,
     /// Whether nobody vouches for the text: see [`is_untrusted`].
     pub untrusted: bool,
+    /// Whether time is short: rules that may be left out are.
+    pub hurried: bool,
 }
 
 impl View {
     /// Text that the caller or the upstream itself says, under that profile.
     pub const fn new(direction: Direction, profile: u16) -> Self {
-        Self { direction, profile, untrusted: false }
+        Self { direction, profile, untrusted: false, hurried: false }
     }
 
     /// The same for the text of one segment.
@@ -70,7 +72,8 @@ impl Act {
             Direction::Response => self.response,
         };
         let action = self.untrusted.filter(|_| view.untrusted).unwrap_or(trusted);
-        if self.mode == Mode::Off { Action::Allow } else { action }
+        let is_left_out = self.mode == Mode::Off || (view.hurried && self.may_skip);
+        if is_left_out { Action::Allow } else { action }
     }
 
     /// What the rule does there. In shadow it finds and tells, and changes nothing.

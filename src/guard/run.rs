@@ -20,6 +20,7 @@ const SEEN_BYTES_MIN: usize = 2 * WINDOW;
 
 /// What was found, or how far the last mask goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one place")]
 pub struct Found {
     /// Where, counted from the beginning of the text.
     pub span: Range<usize>,
@@ -31,6 +32,18 @@ pub struct Found {
     pub is_bare: bool,
     /// The mask for it has been written already.
     pub is_rest: bool,
+    /// The value may go on behind what was seen of it.
+    pub is_cut: bool,
+    /// It stands in the name of an object's member.
+    pub is_key: bool,
+}
+
+impl Found {
+    /// A value in plain text.
+    pub const fn new(span: Range<usize>, rule: u16, action: Action) -> Self {
+        let (is_bare, is_rest, is_cut, is_key) = (false, false, false, false);
+        Self { span, rule, action, is_bare, is_rest, is_cut, is_key }
+    }
 }
 
 /// The state between two characters of one text.
@@ -273,6 +286,8 @@ impl Run {
                 action: Action::Mask,
                 is_bare: self.bare,
                 is_rest: true,
+                is_cut: false,
+                is_key: false,
             }),
         }
     }
@@ -341,6 +356,9 @@ impl Run {
             && end == length
         {
             self.state = State::Token { rule: last.rule, is_masked: last.action == Action::Mask };
+            if let Some(found) = self.found.last_mut() {
+                found.is_cut = true;
+            }
             self.decided = self.taken;
             self.held.clear();
             self.context = 0;
@@ -362,6 +380,8 @@ impl Run {
             action: found.action,
             is_bare: self.bare,
             is_rest: false,
+            is_cut: false,
+            is_key: false,
         }));
     }
 }

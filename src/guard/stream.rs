@@ -18,6 +18,8 @@ use crate::guard::profile::View;
 use crate::guard::rules::Rules;
 use crate::guard::run::Found;
 use crate::guard::search::{BlockedBy, Search, Source};
+use crate::guard::vault::Vault;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub struct StreamMasker {
     raw_from: usize,
     hits: Hits,
     view: View,
+    vault: Rc<RefCell<Vault>>,
     seen: u64,
     /// The rule that stopped it.
     stopped: Option<Arc<str>>,
@@ -71,6 +74,7 @@ impl StreamMasker {
             raw_from: 0,
             hits: Hits { channel, place, list: Vec::new() },
             view: View::new(Direction::Response, 0),
+            vault: Rc::default(),
             seen: 0,
             stopped: None,
         }
@@ -80,6 +84,13 @@ impl StreamMasker {
     #[must_use]
     pub const fn under(mut self, profile: u16) -> Self {
         self.view.profile = profile;
+        self
+    }
+
+    /// Calls values by the names of that vault.
+    #[must_use]
+    pub fn naming(mut self, vault: Rc<RefCell<Vault>>) -> Self {
+        self.vault = vault;
         self
     }
 
@@ -117,7 +128,7 @@ impl StreamMasker {
         }
         self.note_rules(&noted, &rules)?;
         let taken = self.take(text, matcher, &rules);
-        self.release_judged(&rules, out);
+        self.release_judged(matcher, &rules, out);
         taken.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -137,7 +148,7 @@ impl StreamMasker {
         }
         self.note_rules(&noted, &rules)?;
         let ended = self.end(matcher, &rules);
-        self.release_judged(&rules, out);
+        self.release_judged(matcher, &rules, out);
         ended.map_err(|block| self.stop(block.rule, &rules))
     }
 
@@ -157,13 +168,13 @@ impl StreamMasker {
     }
 
     /// Releases what is decided; where sentences are judged, with the sentence that it belongs to.
-    fn release_judged(&mut self, rules: &Rules, out: &mut String) {
+    fn release_judged(&mut self, matcher: &Matcher, rules: &Rules, out: &mut String) {
         let judged = self.follow.as_ref().map(|follow| follow.judged(self.context.as_deref()));
         let Some(judged) = judged.filter(|judged| *judged < usize::MAX) else {
-            return self.release(rules, out);
+            return self.release(matcher, rules, out);
         };
         let mut ready = String::new();
-        self.release(rules, &mut ready);
+        self.release(matcher, rules, &mut ready);
         self.waiting.push(&ready, self.raw_from);
         self.waiting.release(judged, out);
     }
@@ -202,7 +213,8 @@ impl StreamMasker {
     }
 
     /// Moves what is decided from `raw` to `out`, with masks in place.
-    fn release(&mut self, rules: &Rules, out: &mut String) {
+    fn release(&mut self, matcher: &Matcher, rules: &Rules, out: &mut String) {
+        let search = search(matcher, rules, self.view);
         let is_json = self.lexer.is_some();
         self.layers.drain(&mut self.found);
         self.layers.forget();
@@ -223,9 +235,11 @@ impl StreamMasker {
             let (start, end) = (raw(found.span.start), raw(found.span.end));
             out.push_str(text.get(sent - from..start - from).unwrap_or_default());
             if !found.is_rest {
-                let value = text.get(start - from..end - from).unwrap_or_default();
-                let value = Value { rule: found.rule, text: value };
-                write_mask(&written(rules, self.view, value), found.is_bare, out);
+                let said = text.get(start - from..end - from).unwrap_or_default();
+                let is_key = is_json && map.is_key(found.span.start);
+                let value = Value::new(said, is_json, &Found { is_key, ..found.clone() });
+                let mask = written(&search, &value, &mut self.vault.borrow_mut());
+                write_mask(&mask, found.is_bare, out);
             }
             sent = end;
         }

@@ -80,6 +80,7 @@ impl Pending {
             letter: *letter,
             raw,
             bare: false,
+            key: false,
         })
     }
 }
@@ -142,7 +143,7 @@ impl Unescape {
         self.is_changed = true;
         let raw = self.pending.raw.iter().take(self.pending.length).sum();
         self.pending.length = 0;
-        out.push(Unit { letter, raw, bare: false });
+        out.push(Unit { raw, ..Unit::plain(letter) });
     }
 
     /// The first letter stands for itself; another escape may begin behind it.
@@ -366,7 +367,7 @@ mod tests {
     fn units(text: &str) -> Vec<Unit> {
         let (mut layer, mut out) = (Unescape::default(), Vec::new());
         for letter in text.chars() {
-            layer.take(Unit { letter, raw: letter.len_utf8(), bare: false }, &mut out);
+            layer.take(Unit::plain(letter), &mut out);
         }
         layer.finish(&mut out);
         out

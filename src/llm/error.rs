@@ -1,4 +1,5 @@
-//! Refusals in the OpenAI dialect: `{"error":{"message","type","param","code"}}`.
+//! Refusals in the OpenAI dialect: `{"error":{"message","type","param","code"}}`, and in
+//! Anthropic's: `{"type":"error","error":{"type","message","code"},"request_id"}`.
 //!
 //! Official clients choose their exception by the HTTP status and show `message`; programs look at
 //! `code`, which is stable.
@@ -65,9 +66,58 @@ pub fn body(kind: ErrorKind, message: &str, code: &str, param: Option<&str>) -> 
     out
 }
 
+/// The body of a refusal in Anthropic's dialect. Its `code` is ours: programs may look at it.
+pub fn anthropic_body(status: u16, message: &str, code: &str, request_id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128 + message.len());
+    out.extend_from_slice(b"{\"type\":\"error\",\"error\":{\"type\":\"");
+    out.extend_from_slice(anthropic_type(status).as_bytes());
+    out.extend_from_slice(b"\",\"message\":\"");
+    escape_into(message, &mut out);
+    out.extend_from_slice(b"\",\"code\":\"");
+    escape_into(code, &mut out);
+    out.extend_from_slice(b"\"},\"request_id\":\"");
+    escape_into(request_id, &mut out);
+    out.extend_from_slice(b"\"}");
+    out
+}
+
+/// The `type` that Anthropic's dialect has for an HTTP status.
+const fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        504 => "timeout_error",
+        503 | 529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ErrorKind, body};
+    use super::{ErrorKind, anthropic_body, body};
+
+    #[test]
+    fn anthropics_error_names_its_kind_and_the_request() {
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (403, "permission_error"),
+            (404, "not_found_error"),
+            (502, "api_error"),
+            (503, "overloaded_error"),
+        ] {
+            let bytes = anthropic_body(status, "say \"no\"", "guard_blocked", "req_1");
+            let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(value["type"], "error");
+            assert_eq!(value["error"]["type"], kind);
+            assert_eq!(value["error"]["message"], "say \"no\"");
+            assert_eq!(value["error"]["code"], "guard_blocked");
+            assert_eq!(value["request_id"], "req_1");
+        }
+    }
 
     #[test]
     fn an_error_is_valid_json_whatever_the_message_holds() {

@@ -3,19 +3,17 @@
 //! Pieces of runs are gathered, since a run may end with the chunk and what was held back of it
 //! then joins its last piece. Any other string is masked by itself at once.
 
-use crate::base::json::{Kind, Value, escape_into};
-use crate::base::mask::{StreamKey, StreamMask};
+use crate::base::json::{Kind, Value};
+use crate::base::mask::StreamMask;
 use crate::base::numbers::to_u32;
 use crate::base::splice::Splices;
 use crate::base::text::Channel;
+use crate::llm::alone::Alone;
 use crate::llm::run::{Field, Runs};
 use crate::llm::stream::StreamFault;
 use crate::llm::walk::is_reference;
 use std::fmt;
 use std::ops::Range;
-
-/// The key of strings that are masked by themselves: no tool has that number.
-const ALONE: Option<u32> = Some(u32::MAX);
 
 /// What is gathered while one chunk is read.
 pub struct Pass<'j, 'm> {
@@ -95,36 +93,9 @@ impl<'j, 'm> Pass<'j, 'm> {
         channel: Channel,
         choice: u32,
     ) -> Result<(), StreamFault> {
-        if value.as_str().is_some() {
-            return self.alone_string(value, channel, choice);
-        }
-        for item in value.items() {
-            self.alone(item, channel, choice)?;
-        }
-        for (key, value) in value.members() {
-            self.member(key, value, channel, choice)?;
-        }
-        Ok(())
-    }
-
-    fn alone_string(
-        &mut self,
-        value: Value<'_>,
-        channel: Channel,
-        choice: u32,
-    ) -> Result<(), StreamFault> {
-        let text = value.as_str().unwrap_or_default();
-        if text.is_empty() {
-            return Ok(());
-        }
-        let key = StreamKey { channel, choice, tool: ALONE };
-        let mut released = String::with_capacity(text.len());
-        self.mask.push(key, text, &mut released)?;
-        self.mask.finish(key, &mut released)?;
-        if released != text {
-            self.splices.replace(value.inner(), escaped(&released));
-        }
-        Ok(())
+        let path = "choices[#]";
+        let mut alone = Alone { mask: self.mask, splices: &mut self.splices, choice, path };
+        Ok(alone.value(value, channel)?)
     }
 
     /// A member of an object whose meaning is not known.
@@ -297,13 +268,6 @@ impl<'j, 'm> Pass<'j, 'm> {
         self.pieces.push(Piece { choice, field, text, at: value.inner(), released });
         Ok(())
     }
-}
-
-/// Text as it stands between the quotes of a JSON string.
-pub fn escaped(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + 8);
-    escape_into(text, &mut out);
-    out
 }
 
 /// The `index` of a choice or tool call; its position where the provider gives none.

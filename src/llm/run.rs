@@ -16,6 +16,10 @@ const FRAME_VALUE_BYTES_MAX: usize = 1024;
 /// The members that make a chunk recognisable as part of its stream.
 const FRAME_MEMBERS: [&str; 6] =
     ["id", "object", "created", "model", "service_tier", "system_fingerprint"];
+/// The places of runs that are called alike.
+const ARGUMENTS: &str = "choices[#].delta.tool_calls[#].function.arguments";
+const CUSTOM: &str = "choices[#].delta.tool_calls[#].custom.input";
+const REASONING: &str = "choices[#].delta.reasoning";
 /// Says what follows where no chunk of the provider's has been seen.
 const FRAME_DEFAULT: &str =
     r#""id":"chatcmpl-ringwall","object":"chat.completion.chunk","created":0,"model":"","#;
@@ -178,20 +182,21 @@ impl Field {
     /// The key that the run is masked under. A channel with several runs beside each other tells
     /// them apart by a number in the tool's place.
     pub const fn key(self, choice: u32) -> StreamKey {
-        let (channel, tool) = match self {
-            Self::Content => (Channel::Assistant, None),
-            Self::Transcript => (Channel::Assistant, Some(0)),
-            Self::Text => (Channel::Assistant, Some(1)),
-            Self::ReasoningContent => (Channel::Reasoning, None),
-            Self::Reasoning => (Channel::Reasoning, Some(0)),
-            Self::Thinking => (Channel::Reasoning, Some(1)),
-            Self::Detail(index) => (Channel::Reasoning, Some(2 + (index & 0xffff) * 2)),
-            Self::Summary(index) => (Channel::Reasoning, Some(3 + (index & 0xffff) * 2)),
-            Self::Refusal => (Channel::Refusal, None),
-            Self::FunctionCall => (Channel::ToolArguments, None),
-            Self::Custom(index) | Self::Tool(index) => (Channel::ToolArguments, Some(index)),
+        let (channel, tool, path) = match self {
+            Self::Content => (Channel::Assistant, None, "choices[#].delta.content"),
+            Self::Transcript => (Channel::Assistant, Some(0), "choices[#].delta.audio.transcript"),
+            Self::Text => (Channel::Assistant, Some(1), "choices[#].text"),
+            Self::ReasoningContent => (Channel::Reasoning, None, REASONING),
+            Self::Reasoning => (Channel::Reasoning, Some(0), REASONING),
+            Self::Thinking => (Channel::Reasoning, Some(1), REASONING),
+            Self::Detail(index) => (Channel::Reasoning, Some(2 + (index & 0xffff) * 2), REASONING),
+            Self::Summary(index) => (Channel::Reasoning, Some(3 + (index & 0xffff) * 2), REASONING),
+            Self::Refusal => (Channel::Refusal, None, "choices[#].delta.refusal"),
+            Self::FunctionCall => (Channel::ToolArguments, None, "choices[#].delta.function_call"),
+            Self::Tool(index) => (Channel::ToolArguments, Some(index), ARGUMENTS),
+            Self::Custom(index) => (Channel::ToolArguments, Some(index), CUSTOM),
         };
-        StreamKey { channel, choice, tool }
+        StreamKey { channel, choice, tool, json: self.is_json(), path }
     }
 
     /// Whether the run's text is JSON.

@@ -9,8 +9,10 @@ use crate::base::json::{JsonError, Reader, Value};
 use crate::base::mask::{Stopped, StreamMask};
 use crate::base::text::Channel;
 use crate::base::usage::Usage;
+use crate::llm::alone::escaped;
 use crate::llm::answer::{hide_logprobs_of, usage};
-use crate::llm::pass::{Pass, Piece, escaped};
+use crate::llm::event::write_event as write_data;
+use crate::llm::pass::{Pass, Piece};
 use crate::llm::run::{CHOICES_MAX, Field, RUNS_MAX, Run, Runs, frame, write_event};
 use std::fmt;
 
@@ -19,6 +21,8 @@ use std::fmt;
 pub struct ChatStream {
     usage_asker: Asker,
     logprobs: Logprobs,
+    /// Where a choice that we cut says so.
+    last_word: Field,
     done: bool,
     usage: Option<Usage>,
     /// What a chunk of our own begins with; empty until a chunk with a choice was seen.
@@ -93,6 +97,7 @@ impl ChatStream {
         Self {
             usage_asker: if include_usage_wanted { Asker::Caller } else { Asker::Gateway },
             logprobs: Logprobs::Hide,
+            last_word: Field::Refusal,
             done: false,
             usage: None,
             frame: Vec::new(),
@@ -103,6 +108,11 @@ impl ChatStream {
     /// Lets `logprobs` pass, which repeats the text unmasked: only where no guard masks.
     pub fn keep_logprobs(&mut self) {
         self.logprobs = Logprobs::Keep;
+    }
+
+    /// Its choices hold bare text, as completions before chat had it: there is no refusal.
+    pub fn is_text(&mut self) {
+        self.last_word = Field::Text;
     }
 
     /// The provider's count, once it has sent it.
@@ -174,13 +184,14 @@ impl ChatStream {
             return;
         }
         self.done = true;
-        let text = format!("{message} ({code})");
+        let field = self.last_word;
+        let text = if field == Field::Text { String::new() } else { format!("{message} ({code})") };
         if self.runs.choices.is_empty() {
-            write_event(&self.frame, 0, Field::Refusal, &text, FILTERED, out);
+            write_event(&self.frame, 0, field, &text, FILTERED, out);
         }
         for choice in self.runs.choices.iter_mut().filter(|choice| !choice.finished) {
             choice.finished = true;
-            write_event(&self.frame, choice.index, Field::Refusal, &text, FILTERED, out);
+            write_event(&self.frame, choice.index, field, &text, FILTERED, out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -284,88 +295,24 @@ fn write_chunk(data: &str, mut pass: Pass<'_, '_>, out: &mut Vec<u8>) {
         }
     }
     if pass.splices.is_empty() {
-        write_data(data.as_bytes(), out);
+        write_data(None, data.as_bytes(), out);
     } else {
-        write_data(&pass.splices.apply(data.as_bytes()), out);
+        write_data(None, &pass.splices.apply(data.as_bytes()), out);
     }
-}
-
-/// Writes an event. A line break, which can only stand between two tokens of the JSON, begins a
-/// data line of its own.
-fn write_data(data: &[u8], out: &mut Vec<u8>) {
-    out.reserve(data.len() + 8);
-    for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line);
-        out.push(b'\n');
-    }
-    out.push(b'\n');
 }
 
 #[cfg(test)]
 mod tests {
     use super::{ChatStream, Flow, StreamFault};
     use crate::base::json::{Reader, escape_into};
-    use crate::base::mask::{Stopped, StreamKey, StreamMask};
+    use crate::base::mask::doubles::{Hold, Pass, WORD, Word};
+    use crate::base::mask::{Stopped, StreamMask};
     use crate::base::text::Channel;
     use crate::base::usage::Usage;
     use proptest::collection::vec;
     use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
     use serde_json::Value;
     use std::collections::BTreeMap;
-
-    /// Releases everything at once.
-    struct Pass;
-
-    impl StreamMask for Pass {
-        fn push(&mut self, _: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-            out.push_str(text);
-            Ok(())
-        }
-        fn finish(&mut self, _: StreamKey, _: &mut String) -> Result<(), Stopped> {
-            Ok(())
-        }
-    }
-
-    /// Holds everything until its run ends.
-    #[derive(Default)]
-    struct Hold(BTreeMap<StreamKey, String>);
-
-    impl StreamMask for Hold {
-        fn push(&mut self, key: StreamKey, text: &str, _: &mut String) -> Result<(), Stopped> {
-            self.0.entry(key).or_default().push_str(text);
-            Ok(())
-        }
-        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-            out.push_str(&self.0.remove(&key).unwrap_or_default());
-            Ok(())
-        }
-    }
-
-    /// Masks a word with exact hold-back, and blocks at another.
-    #[derive(Default)]
-    struct Word(Hold);
-
-    const WORD: &str = "secret";
-
-    impl StreamMask for Word {
-        fn push(&mut self, key: StreamKey, text: &str, out: &mut String) -> Result<(), Stopped> {
-            let held = self.0.0.entry(key).or_default();
-            held.push_str(text);
-            if held.contains("forbidden") {
-                return Err(Stopped { rule: "word".into() });
-            }
-            *held = held.replace(WORD, "[W]");
-            let is_begun = |keep: &usize| held.ends_with(WORD.split_at(*keep).0);
-            let keep = (0..WORD.len()).rev().find(is_begun).unwrap();
-            let rest = held.split_off(held.len() - keep);
-            out.push_str(&std::mem::replace(held, rest));
-            Ok(())
-        }
-        fn finish(&mut self, key: StreamKey, out: &mut String) -> Result<(), Stopped> {
-            self.0.finish(key, out)
-        }
-    }
 
     /// What a client makes of a stream.
     #[derive(Debug, Default)]
@@ -793,7 +740,7 @@ mod tests {
     #[test]
     fn keys_tell_runs_apart() {
         let key = super::Field::ReasoningContent.key(4);
-        assert_eq!(key, StreamKey { channel: Channel::Reasoning, choice: 4, tool: None });
+        assert_eq!((key.channel, key.choice, key.tool), (Channel::Reasoning, 4, None));
         assert_ne!(key, super::Field::Reasoning.key(4));
     }
 }

@@ -6,11 +6,17 @@
 
 use crate::base::json::{Kind, Value};
 use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
+use crate::llm::event::is_type;
 
 /// A number with fewer digits is no card, account or phone number.
-const NUMBER_DIGITS_MIN: usize = 8;
+pub const NUMBER_DIGITS_MIN: usize = 8;
 /// An id, a role or a type is shorter; what is longer is read as text.
 const REFERENCE_BYTES_MAX: usize = 64;
+/// What is shorter and looks like base64 may be a word.
+const BASE64_BYTES_MIN: usize = 256;
+/// Members that only refer to something.
+const REFERENCES: [&str; 8] =
+    ["call_id", "id", "item_id", "response_id", "role", "tool_call_id", "tool_use_id", "type"];
 /// A key of letters up to this length names a field and says nothing.
 const IDENTIFIER_BYTES_MAX: usize = 32;
 
@@ -82,7 +88,9 @@ impl Who {
         Self { channel, trust }
     }
 
-    const fn on(self, channel: Channel) -> Self {
+    /// The same author on another channel.
+    #[must_use]
+    pub const fn on(self, channel: Channel) -> Self {
         Self { channel, trust: self.trust }
     }
 }
@@ -91,6 +99,16 @@ impl Walk {
     /// All that was found, in document order.
     pub fn into_text(self) -> Text {
         self.text
+    }
+
+    /// Counts a part that holds no text, and the bytes of it that stand here.
+    pub fn leave_out(&mut self, value: Value<'_>) {
+        self.text.leave_out(value.inner().len());
+    }
+
+    /// Counts a part that the body only refers to.
+    pub fn leave_out_elsewhere(&mut self) {
+        self.text.leave_out(0);
     }
 
     /// Reads one message, the `index`th of its body.
@@ -135,11 +153,14 @@ impl Walk {
     }
 
     /// Reads a member of an object whose meaning is not known.
-    fn member(&mut self, key: Value<'_>, value: Value<'_>, who: Who, place: Place) {
+    pub fn member(&mut self, key: Value<'_>, value: Value<'_>, who: Who, place: Place) {
+        if key.as_str() == Some("encrypted_content") && value.as_str().is_some() {
+            self.text.leave_out(value.inner().len());
+        }
         if !is_identifier(key.as_str().unwrap_or_default()) {
             self.string(key, who, place);
         }
-        if !is_reference(key, value) {
+        if !is_reference(key, value) && !is_sealed(key, value) {
             self.value(value, who, place);
         }
     }
@@ -175,7 +196,7 @@ impl Walk {
 
     /// Reads the text of a part, which is read on from an earlier one; gives the one to read on
     /// from.
-    fn part_text(
+    pub fn part_text(
         &mut self,
         value: Value<'_>,
         earlier: Option<usize>,
@@ -193,7 +214,9 @@ impl Walk {
     }
 
     /// A link is text, since it can carry a secret out; the picture itself is not.
-    fn image(&mut self, value: Value<'_>, who: Who, place: Place) {
+    pub fn image(&mut self, value: Value<'_>, who: Who, place: Place) {
+        let url = value.member("url").unwrap_or(value);
+        self.text.leave_out(if is_binary(url) { url.inner().len() } else { 0 });
         if is_binary(value) {
             return;
         }
@@ -208,21 +231,28 @@ impl Walk {
     }
 
     /// Sound: all but its samples, such as the transcript.
-    fn media(&mut self, value: Value<'_>, who: Who, place: Place) {
+    pub fn media(&mut self, value: Value<'_>, who: Who, place: Place) {
         for (key, value) in value.members() {
-            if !matches!(key.as_str(), Some("data" | "expires_at")) {
-                self.member(key, value, who, place);
+            match key.as_str() {
+                Some("data") => self.text.leave_out(value.inner().len()),
+                Some("expires_at") => {}
+                Some(_) | None => self.member(key, value, who, place),
             }
         }
     }
 
     /// A document that somebody attached: its name, and its content where that is text.
-    fn file(&mut self, value: Value<'_>, place: Place) {
+    pub fn file(&mut self, value: Value<'_>, place: Place) {
         let who = Who { channel: Channel::Document, trust: Trust::Retrieved };
         for (key, value) in value.members() {
-            if !is_binary(value) {
-                self.member(key, value, who, place);
+            if is_binary(value) {
+                self.text.leave_out(value.inner().len());
+                continue;
             }
+            if key.as_str() == Some("file_id") {
+                self.text.leave_out(0);
+            }
+            self.member(key, value, who, place);
         }
     }
 
@@ -259,7 +289,12 @@ impl Walk {
         }
     }
 
-    fn arguments(&mut self, value: Value<'_>, who: Who, place: Place) {
+    /// JSON within a string, such as a call's arguments; anything else as a value.
+    pub fn arguments(&mut self, value: Value<'_>, who: Who, place: Place) {
+        if value.as_str().is_none() {
+            self.value(value, who, place);
+            return;
+        }
         let form = if value.is_escaped() { Form::EscapedJson } else { Form::PlainJson };
         self.push(value, form, who, place);
     }
@@ -288,24 +323,49 @@ pub fn place(path: &'static str, index: usize) -> Place {
     place2(path, index, 0)
 }
 
-fn place2(path: &'static str, index: usize, second: usize) -> Place {
+/// A place with two indexes.
+pub fn place2(path: &'static str, index: usize, second: usize) -> Place {
     let short = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
     Place { path, indexes: [short(index), short(second)] }
 }
 
 /// Whether a member only refers to something: both sides must read the very same id.
 pub fn is_reference(key: Value<'_>, value: Value<'_>) -> bool {
-    matches!(key.as_str(), Some("id" | "role" | "tool_call_id" | "type"))
+    matches!(key.as_str(), Some(name) if REFERENCES.contains(&name))
         && value.as_str().is_some_and(|text| text.len() <= REFERENCE_BYTES_MAX)
 }
 
-fn is_identifier(key: &str) -> bool {
+/// Whether a member is encrypted or a signature: a change would make it worthless, and it is no
+/// text. What is named so and does not look so is text all the same.
+pub fn is_sealed(key: Value<'_>, value: Value<'_>) -> bool {
+    matches!(
+        key.as_str(),
+        Some("embedding" | "encrypted_content" | "encrypted_index" | "signature")
+    ) && is_base64(value)
+}
+
+/// Whether a string could be base64 of something that is no text: long, without a space.
+pub fn is_base64(value: Value<'_>) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
+    value.as_str().is_some_and(|text| {
+        text.is_empty() || (text.len() >= BASE64_BYTES_MIN && text.bytes().all(is_digit))
+    })
+}
+
+/// Whether a member only says which of a few words fits.
+pub fn is_setting(key: Value<'_>, value: Value<'_>) -> bool {
+    matches!(key.as_str(), Some("object" | "phase" | "service_tier" | "status" | "stop_reason"))
+        && value.as_str().is_some_and(is_type)
+}
+
+/// Whether a key only names a field.
+pub fn is_identifier(key: &str) -> bool {
     key.len() <= IDENTIFIER_BYTES_MAX
         && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
 }
 
 /// Whether a string is a `data:` URI (RFC 2397) of something that is not text.
-fn is_binary(value: Value<'_>) -> bool {
+pub fn is_binary(value: Value<'_>) -> bool {
     let Some(rest) = value.as_str().and_then(|text| text.strip_prefix("data:")) else {
         return false;
     };

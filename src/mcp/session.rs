@@ -9,6 +9,7 @@ use crate::base::clock::Wall;
 use crate::base::secret::Secret;
 use data_encoding::BASE64URL_NOPAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use std::fmt;
 use std::time::Duration;
 
@@ -59,6 +60,12 @@ impl Seal {
     /// Takes the key over.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key: Secret::new(key) }
+    }
+
+    /// A key for another use, which tells nothing of this one.
+    pub fn derive(&self, purpose: &[u8]) -> Secret {
+        let own = hmac::Key::new(hmac::HMAC_SHA256, self.key.expose());
+        Secret::new(hmac::sign(&own, purpose).as_ref())
     }
 
     /// The token for a session. A nonce must never be used twice with one key: draw it by chance.

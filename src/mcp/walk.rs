@@ -72,7 +72,9 @@ impl Walk {
         for (key, value) in object.members() {
             self.key(key, part);
             match key.as_str() {
-                Some("data" | "blob") if !free && holds_binary(object) && is_base64(value) => {}
+                Some("data" | "blob") if !free && holds_binary(object) && is_base64(value) => {
+                    self.text.leave_out(value.inner().len());
+                }
                 Some("size") if !free && value.is_number() => {}
                 Some("resource") if !free => {
                     let channel = document_of(part.channel);

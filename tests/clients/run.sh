@@ -89,12 +89,14 @@ suites=0
 direct() {
   export RINGWALL_DIRECT=1
   say "straight to the demo upstreams, where nothing masks"
-  RINGWALL_URL=http://$model suite python tests/clients/openai_chat.py
+  for client in openai_chat openai_responses anthropic_messages; do
+    RINGWALL_URL=http://$model suite python "tests/clients/$client.py"
+  done
   export RINGWALL_URL=http://$mcp RINGWALL_MCP_PATH=/mcp
   suite python tests/clients/mcp_client.py
   suite node tests/clients/mcp_client.mjs
   unset RINGWALL_DIRECT RINGWALL_URL RINGWALL_MCP_PATH
-  suites=$((suites + 3))
+  suites=$((suites + 5))
 }
 
 digest() { printf %s "$1" | sha256sum | cut -d' ' -f1; }
@@ -110,10 +112,12 @@ through_the_gateway() {
   say "through the gateway"
   export RINGWALL_URL=http://127.0.0.1:$gateway
   export RINGWALL_MCP_PATH=/mcp/demo RINGWALL_EVERYTHING_PATH=/mcp/everything
-  suite python tests/clients/openai_chat.py
+  for client in openai_chat openai_responses anthropic_messages; do
+    suite python "tests/clients/$client.py"
+  done
   suite python tests/clients/mcp_client.py
   suite node tests/clients/mcp_client.mjs
-  suites=$((suites + 3))
+  suites=$((suites + 5))
 }
 
 direct

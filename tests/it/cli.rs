@@ -97,8 +97,13 @@ fn the_example_is_right_where_its_secrets_are() {
         .args(["--set", &format!("listener.0.client_ca={}", chain.display())])
         .args(["--set", &format!("listener.0.sni.0.certificate={}", chain.display())])
         .args(["--set", &format!("listener.0.sni.0.private_key={}", key.display())])
-        .envs([("OPENAI_API_KEY", "x"), ("AZURE_API_KEY", "x"), ("GITHUB_MCP_TOKEN", "x")])
-        .env("AIRS_API_KEY", "x")
+        .envs([
+            ("OPENAI_API_KEY", "x"),
+            ("ANTHROPIC_API_KEY", "x"),
+            ("AZURE_API_KEY", "x"),
+            ("GITHUB_MCP_TOKEN", "x"),
+            ("AIRS_API_KEY", "x"),
+        ])
         .current_dir(here(""))
         .output()
         .unwrap();

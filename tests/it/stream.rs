@@ -48,7 +48,7 @@ response = "mask"
 "#;
 
 /// What is planted, and the part of it that must never be read by anybody.
-const PLANTED: [(&str, &str); 12] = [
+pub(crate) const PLANTED: [(&str, &str); 12] = [
     ("4111 1111 1111 1111", "4111 1111 1111"),
     ("5555-5555-5555-4444", "5555-5555-5555"),
     ("378282246310005", "37828224631000"),
@@ -91,6 +91,11 @@ fn plan() -> Arc<Plan> {
     Arc::clone(PLAN.get_or_init(compile))
 }
 
+/// What a worker has of it.
+pub(crate) fn deployed() -> Rc<Deployed> {
+    Rc::new(Deployed::build(plan(), Arc::default()).expect("it is built"))
+}
+
 /// Which run of text: the choice, and the tool call where it is one's arguments.
 type Name = (u64, Option<u64>);
 type Texts = BTreeMap<Name, String>;
@@ -107,8 +112,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let deployed = Deployed::build(plan(), Arc::default()).expect("it is built");
-        Self { deployed: Rc::new(deployed), reader: Reader::default() }
+        Self { deployed: deployed(), reader: Reader::default() }
     }
 
     /// What the gateway makes of an upstream's bytes that come in these blocks.
@@ -278,7 +282,7 @@ fn assert_clean(bytes: &[u8], texts: &Texts) {
 }
 
 /// Pieces of so many characters, by turns.
-fn pieces(text: &str, lengths: &[usize]) -> Pieces {
+pub(crate) fn pieces(text: &str, lengths: &[usize]) -> Pieces {
     let mut out = Vec::new();
     let mut rest = text.chars().peekable();
     for length in lengths.iter().cycle() {
@@ -291,7 +295,7 @@ fn pieces(text: &str, lengths: &[usize]) -> Pieces {
 }
 
 /// Two pieces, the first of so many characters.
-fn halves(text: &str, first: usize) -> Pieces {
+pub(crate) fn halves(text: &str, first: usize) -> Pieces {
     let rest = text.chars().skip(first).collect();
     vec![text.chars().take(first).collect(), rest]
 }
@@ -355,7 +359,7 @@ fn the_networks_chunks_change_nothing() {
     assert_eq!(bench.relay(&mut sent.chunks(1)), expected, "byte by byte");
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     let planted: Vec<&str> = PLANTED.iter().map(|(value, _)| *value).collect();
     let prose = [
         "the quick fox",
@@ -379,7 +383,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Values cut and glued together anywhere: whether they still are values, the guard decides.
-fn rubble() -> impl Strategy<Value = String> {
+pub(crate) fn rubble() -> impl Strategy<Value = String> {
     let planted: Vec<&str> = PLANTED.iter().map(|(value, _)| *value).collect();
     let shard = (select(planted), 0_usize..40, 1_usize..60)
         .prop_map(|(value, skip, take)| value.chars().skip(skip).take(take).collect::<String>());
@@ -406,7 +410,10 @@ fn texts(text: impl Strategy<Value = String>) -> impl Strategy<Value = Texts> {
 }
 
 /// Blocks of so many bytes, by turns.
-fn blocks<'a>(mut rest: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn blocks<'a>(
+    mut rest: &'a [u8],
+    lengths: &'a [usize],
+) -> impl Iterator<Item = &'a [u8]> {
     lengths.iter().cycle().map_while(move |length| {
         let (block, after) = rest.split_at((*length).min(rest.len()));
         rest = after;

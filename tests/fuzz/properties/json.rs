@@ -1,11 +1,12 @@
-//! JSON and chat requests: what ours reads `serde_json` reads too, value by value at the same place;
+//! JSON and requests to models: what ours reads `serde_json` reads too, value by value at the same place;
 //! every segment stands where it says; and a body whose texts are replaced is a chat again whose
 //! texts are the replacements, each of them once, and nothing else.
 
+use ringwall::base::ask::Api;
 use ringwall::base::json::{Kind, Reader, Value};
 use ringwall::base::splice::Splices;
 use ringwall::base::text::Form;
-use ringwall::llm::{answer, chat};
+use ringwall::llm::api;
 use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,12 +24,17 @@ fn check_with(reader: &mut Reader, data: &[u8]) {
     let text = std::str::from_utf8(data).expect("what is read is UTF-8");
     let theirs = serde_json::from_str::<&RawValue>(text).expect("only ours reads it");
     compare(json.root(), theirs.get(), text);
-    let said = answer::read(&json).text;
-    for segment in said.segments() {
-        assert!(said.joined().get(segment.at.clone()).is_some());
-        assert!(text.get(segment.source.raw.clone()).is_some());
+    for api in Api::ALL {
+        let said = api::answer(api, &json).text;
+        let asked = api::read(api, data, &json).map(|request| request.text);
+        for text_of in std::iter::once(&said).chain(&asked) {
+            for segment in text_of.segments() {
+                assert!(text_of.joined().get(segment.at.clone()).is_some());
+                assert!(text.get(segment.source.raw.clone()).is_some());
+            }
+        }
     }
-    let Ok(request) = chat::read(data, &json) else { return };
+    let Ok(request) = api::read(Api::Chat, data, &json) else { return };
     let mut splices = Splices::default();
     request.rewrite("another-model", &mut splices);
     let mut masks = Vec::new();
@@ -53,7 +59,7 @@ fn check_with(reader: &mut Reader, data: &[u8]) {
     let sent = splices.apply(data);
     let json = reader.read(&sent).expect("what is sent is JSON");
     assert_eq!(json.root().member("model").and_then(Value::as_str), Some("another-model"));
-    let again = chat::read(&sent, &json).expect("what is sent is a chat");
+    let again = api::read(Api::Chat, &sent, &json).expect("what is sent is a chat");
     // In whichever order: a type that is text and masked is another's, whose parts come otherwise.
     let left = again.text.segments().iter().map(|each| &again.text.joined()[each.at.clone()]);
     let mut left: Vec<&str> = left.collect();

@@ -3,14 +3,39 @@
 //! Shape is checked here, with its place; what a pack file says is read by `guard`, which knows
 //! the language of packs.
 
-use crate::base::hit::Action;
+use crate::base::hit::{Action, Mode, Style};
 use crate::config::fault::Mistake;
 use crate::config::keys::{ACTIONS, Absent, Key, Table, needed, optional};
 use crate::config::kinds::Kind;
+use crate::config::model::Pattern;
 use crate::config::pass;
 use crate::config::pass::{Pass, Section};
 use std::path::Path;
 use std::sync::Arc;
+
+/// What one rule, or a family of rules, does. What it does not say, a shorter name says.
+#[derive(Clone, Debug)]
+pub struct GuardAction {
+    /// The rule's name, or a prefix of names.
+    pub rule: Pattern,
+    /// On the way to the upstream.
+    pub request: Option<Action>,
+    /// On the way back.
+    pub response: Option<Action>,
+    /// Either way, in text that nobody of the conversation wrote: tool results and documents.
+    pub untrusted: Option<Action>,
+    /// Whether it does so, or only tells.
+    pub mode: Option<Mode>,
+    /// What its masks look like.
+    pub style: Option<Style>,
+}
+
+impl GuardAction {
+    /// One for that rule that says nothing yet.
+    pub const fn new(rule: Pattern) -> Self {
+        Self { rule, request: None, response: None, untrusted: None, mode: None, style: None }
+    }
+}
 
 /// A pack file.
 #[derive(Clone, Debug)]

@@ -4,11 +4,11 @@
 use crate::base::ask::Dialect;
 use crate::base::caller::Caller;
 use crate::base::endpoint::Endpoint;
-use crate::base::hit::{Action, Mode, Style};
+use crate::base::hit::Style;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
 use crate::base::text::Channel;
-use crate::config::guard_rules::{GuardPack, GuardRule};
+use crate::config::guard_rules::{GuardAction, GuardPack, GuardRule};
 use crate::config::judges::Judge;
 use crate::config::profile_model::{GuardOptions, GuardProfile, Spotlight};
 use std::net::{IpAddr, SocketAddr};
@@ -475,30 +475,6 @@ impl Guard {
             && all.any(|(actions, options)| {
                 options.spotlight != Spotlight::Off || actions.iter().any(keyed)
             })
-    }
-}
-
-/// What one rule, or a family of rules, does. What it does not say, a shorter name says.
-#[derive(Clone, Debug)]
-pub struct GuardAction {
-    /// The rule's name, or a prefix of names.
-    pub rule: Pattern,
-    /// On the way to the upstream.
-    pub request: Option<Action>,
-    /// On the way back.
-    pub response: Option<Action>,
-    /// Either way, in text that nobody of the conversation wrote: tool results and documents.
-    pub untrusted: Option<Action>,
-    /// Whether it does so, or only tells.
-    pub mode: Option<Mode>,
-    /// What its masks look like.
-    pub style: Option<Style>,
-}
-
-impl GuardAction {
-    /// One for that rule that says nothing yet.
-    pub const fn new(rule: Pattern) -> Self {
-        Self { rule, request: None, response: None, untrusted: None, mode: None, style: None }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::base::caller::Metadata;
 use crate::base::hit::Direction;
-use crate::config::model::{GuardAction, Pattern};
+use crate::config::guard_rules::GuardAction;
+use crate::config::model::Pattern;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,7 +4,8 @@ use crate::base::hit::{Action, Direction, Mode, Style};
 use crate::config::fault::Mistake;
 use crate::config::guards::RuleNames;
 
-use crate::config::model::{GuardAction, Pattern};
+use crate::config::guard_rules::GuardAction;
+use crate::config::model::Pattern;
 use crate::config::pass::{Pass, Section};
 use crate::config::people::{self, Callers};
 use crate::config::profile_keys::{GUARD_PROFILE, GUARD_PROFILE_ACTION};

@@ -289,7 +289,8 @@ mod tests {
     use crate::base::hit::{Action, Direction};
     use crate::base::secret::Secret;
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::detect::Detector;
     use crate::guard::pack::{PACKS, PackKind, read};
     use crate::guard::profile::View;

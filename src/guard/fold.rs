@@ -55,9 +55,9 @@ pub fn prepare() {
     LazyLock::force(&TABLE);
 }
 
-/// Control characters but for blanks and line ends.
+/// What deletes. Other control characters part words, as they do for whoever reads the text.
 const fn is_unseen_ascii(letter: char) -> bool {
-    letter.is_ascii_control() && !matches!(letter, '\t' | '\n' | '\r')
+    letter == '\u{7f}'
 }
 
 impl Table {

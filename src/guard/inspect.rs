@@ -328,7 +328,10 @@ impl Inspection<'_> {
     /// error names the rule that blocks.
     fn cross(&mut self, raw: &[u8], text: &Text, splices: &mut Splices) -> Result<(), Arc<str>> {
         let search = Search { source: Source::Scan, ..self.search };
-        for one in crossings(text, &search).into_iter().chain(over_messages(text, &search)) {
+        let mut over = over_messages(text, &search);
+        // What stands whole in one of them is masked there, and the next begins anew.
+        over.retain(|one| !one.masks.iter().any(|(index, span)| self.is_known(*index, span)));
+        for one in crossings(text, &search).into_iter().chain(over) {
             let Some(segment) = text.segments().get(one.segment) else { continue };
             self.act(one.rule, one.action, (one.segment, segment), None)?;
             if one.action != Action::Mask {
@@ -344,6 +347,13 @@ impl Inspection<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something was found in that part of a segment.
+    fn is_known(&self, segment: usize, span: &Range<usize>) -> bool {
+        self.spots.iter().filter(|spot| spot.segment == segment).any(|spot| {
+            spot.span.as_ref().is_some_and(|own| own.start < span.end && span.start < own.end)
+        })
     }
 
     /// Records a finding; it is an error if its rule blocks.
@@ -466,7 +476,8 @@ mod tests {
     use crate::base::hit::{Action, Direction, Hit};
     use crate::base::json::{Reader, escape_into};
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::pack::{PACKS, PackKind, read};
     use crate::guard::rules::Rules;
     use proptest::prelude::{

@@ -170,7 +170,8 @@ mod tests {
     use crate::base::hit::{Action, Direction, Style};
     use crate::base::json::Reader;
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::inspect::Matcher;
     use crate::guard::pack::{PACKS, read};
     use crate::guard::profile::View;

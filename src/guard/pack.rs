@@ -1,8 +1,7 @@
 //! Reads packs: rules as data, in the TOML files of `config/packs`.
 //!
 //! A pack begins with `[pack]`: its `name`, its `version` and, if it is not `enforce`, its `mode`
-//! (`shadow`: found and told, nothing is masked or blocked; `off`). `[stop]` has lists of words
-//! under a name. Then come the rules.
+//! (`shadow`: found and told, nothing is done; `off`). `[stop]` has lists of words under a name.
 //!
 //! An *entity* rule says what nominates a place (`anchor`: a Hyperscan expression with a literal
 //! that each match contains; or `digits`: how many; or `at`: an `@`; or nothing but its words),
@@ -11,11 +10,10 @@
 //! `within` bytes: `context` anywhere near, `keywords` in what the value is assigned to (`join` is
 //! `named` where the name ends with the word, `adjacent` where nothing but quotes stands between;
 //! `quoted` asks for a quote; `unless` has words that rule it out in the name). `entropy`
-//! is the least Shannon entropy in bits for each character, `stop` names lists of which no word
-//! may be in the value, `stop_values` are values that everybody knows, a right `checksum` needs
-//! none of these, and `last` takes only what other rules leave. A *phrase* rule has `phrases` only. A
-//! *detector* rule names code that looks (`detector`), with an optional `threshold`. All bring
-//! examples, which a test and `ringwall check` run; `id` says what other catalogues call it.
+//! is the least Shannon entropy in bits a character, `stop` names lists of which no word may be
+//! in the value, `stop_values` are values that everybody knows, a right `checksum` needs
+//! none of these, and `last` takes what other rules leave. A *phrase* rule has `phrases` only. A
+//! *detector* names code that looks. All bring examples.
 
 use crate::base::hit::Action;
 use crate::base::text::Channel;

@@ -9,7 +9,8 @@ use crate::base::ask::Ask;
 use crate::base::caller::Caller;
 use crate::base::hit::{Action, Direction, Mode, Style};
 use crate::base::text::{Channel, Segment, Trust};
-use crate::config::model::{Guard, GuardAction, Pattern};
+use crate::config::guard_rules::GuardAction;
+use crate::config::model::{Guard, Pattern};
 use crate::config::profile_model::{GuardOptions, GuardScope};
 use std::sync::Arc;
 
@@ -227,7 +228,8 @@ mod tests {
     use crate::base::ask::{Ask, ChatAsk, McpAsk};
     use crate::base::caller::Caller;
     use crate::base::hit::{Action, Direction, Mode, Style};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::config::profile_model::{GuardOptions, GuardProfile, GuardScope};
     use std::sync::Arc;
 

@@ -415,7 +415,8 @@ fn database(list: &[Rule], expressions: &[Expression]) -> Result<Database, PackF
 mod tests {
     use super::Rules;
     use crate::base::hit::{Action, Direction};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::hyperscan::Scratch;
     use crate::guard::pack::{PackFault, Trigger};
     use proptest::strategy::{Strategy as _, ValueTree as _};

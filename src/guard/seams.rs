@@ -8,8 +8,8 @@
 //! Messages of one author are read on from each other as well, though a person may happen to end
 //! one with a number and begin the next with another: there both ends are masked.
 
-use crate::base::hit::Action;
-use crate::base::text::{Form, Segment, Text};
+use crate::base::hit::{Action, Direction};
+use crate::base::text::{Channel, Form, Segment, Text};
 use crate::guard::layers::Layers;
 use crate::guard::run::Found;
 use crate::guard::search::{BlockedBy, Search};
@@ -120,8 +120,11 @@ pub fn over_messages(text: &Text, search: &Search<'_>) -> Vec<Crossing> {
     let mut chains: Vec<Chain<'_>> = Vec::new();
     for (index, segment) in text.segments().iter().enumerate() {
         let is_text = matches!(segment.source.form, Form::PlainString | Form::EscapedString);
-        // Fields of one record, or arguments of one call, are no messages that follow each other.
-        let is_listed = segment.place.path.contains('#');
+        // Fields of one record, or arguments of one call, are no messages that follow each other;
+        // and an answer reads the same when it streams, one text after the other.
+        let is_listed = segment.place.path.contains('#')
+            && segment.channel == Channel::User
+            && search.view.direction == Direction::Request;
         if !is_text || !is_listed || segment.follows.is_some() {
             continue;
         }
@@ -259,7 +262,8 @@ fn values(joined: &str, search: &Search<'_>) -> Result<Vec<Found>, BlockedBy> {
 mod tests {
     use crate::base::hit::{Action, Direction};
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::inspect::Matcher;
     use crate::guard::rules::Rules;
     use proptest::prelude::{prop_assert, proptest};

@@ -347,7 +347,8 @@ mod tests {
     use super::{StreamForm, StreamMasker};
     use crate::base::hit::{Action, Direction, Hit};
     use crate::base::text::{Channel, Form, Place, Source, Text, Trust};
-    use crate::config::model::{Guard, GuardAction, Pattern};
+    use crate::config::guard_rules::GuardAction;
+    use crate::config::model::{Guard, Pattern};
     use crate::guard::checks::Context;
     use crate::guard::inspect::Matcher;
     use crate::guard::pack::{PACKS, PackKind, read};

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 /// Any single wait of a test: long enough for a loaded machine, short enough to see a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Compiling some hundred rules takes seconds in a build without optimisation.
+const STARTED: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(20);
 const BOUNDS: HeadBounds = HeadBounds { bytes: 64 * 1024, count: 128 };
 
@@ -76,7 +78,7 @@ impl Gateway {
     }
 
     fn await_ready(&mut self) {
-        let ready = until(PATIENCE, || {
+        let ready = until(STARTED, || {
             let ended = self.child.try_wait().expect("it can be asked");
             assert!(ended.is_none(), "it ended with {ended:?}:\n{}", self.log());
             // Before it listens, connecting fails; that is no fault yet.

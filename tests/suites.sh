@@ -178,8 +178,9 @@ if wanted reload; then
   # Without this a gateway that ignores the signal would pass.
   reloads=$(grep -c 'reload: configuration .* serves' "$folder/log" || true)
   echo "$reloads configurations were deployed" >"$folder/said"
+  # Reloads that are asked for while one compiles its rules, seconds in a debug build, become one.
   line=deployed
-  verdict 'reload, deployed' "$([ "$reloads" -ge 15 ] && echo yes || echo no)" "$(summary)"
+  verdict 'reload, deployed' "$([ "$reloads" -ge 3 ] && echo yes || echo no)" "$(summary)"
   line='reloads in'
   # A proxy that is ended and started again is no reload.
   again="kill \$(cat $folder/naive); python3 $suites/naiveproxy.py $naive $origin & echo \$! >$folder/naive"
